@@ -1,0 +1,1 @@
+"""Time: the retry ladder, billing periods, beat entries. Pure: no I/O."""

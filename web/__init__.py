@@ -1,0 +1,1 @@
+"""The wire: accepts, stores, enqueues. Never calls a provider."""

@@ -1,0 +1,207 @@
+"""What every gateway speaks: requests, answers, and errors typed by what the caller must do.
+
+    GatewayError
+    ├── Declined         the provider said no: climb the ladder, ask the customer, or stop
+    ├── Unavailable      surely not executed: try again with the same key
+    ├── OutcomeUnknown   it may have happened: look it up, never charge anew
+    └── Rejected         our bug: alert
+
+A gateway is stateless; each call takes its idempotency key and has its own timeout. It is never
+called with a transaction open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from models.money import Money
+
+
+class Advice(StrEnum):
+    """What a decline asks of us. `providers.md` names each signal's action; codes.py is the table."""
+
+    RETRY = "retry"  # the ladder
+    RETRY_ONCE = "retry_once"
+    RETRY_TWICE = "retry_twice"  # and ask the customer at the first
+    ASK = "ask"  # the customer must update the card or authenticate
+    STOP = "stop"  # this method is done
+    STOP_AND_REVIEW = "stop_and_review"  # a person must look
+    LOOK_UP = "look_up"  # the charge may exist already
+
+
+@dataclass(kw_only=True, eq=False)
+class GatewayError(Exception):
+    """The call did not succeed. Not frozen: Python itself sets tracebacks on exceptions."""
+
+    message: str
+    code: str = ""
+    provider_request_id: str = ""
+    http_status: int | None = None
+
+    def __str__(self) -> str:
+        """Say what happened, without anything secret."""
+        return f"{self.code}: {self.message}" if self.code else self.message
+
+
+@dataclass(kw_only=True, eq=False)
+class Declined(GatewayError):
+    """The provider refused the charge; no money moved."""
+
+    advice: Advice
+    decline_code: str = ""
+    advice_code: str = ""
+    network_advice_code: str = ""
+    network_decline_code: str = ""
+    provider_id: str = ""
+    wait_at_least_s: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class Unavailable(GatewayError):
+    """The provider surely did not execute the call (429, refused connection, lock timeout)."""
+
+    retry_after_s: float | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class OutcomeUnknown(GatewayError):
+    """A timeout, a dropped connection, a 500 or a key in use: it may have happened."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Rejected(GatewayError):
+    """The provider says that the request itself is wrong: retrying cannot help."""
+
+
+class IntentStatus(StrEnum):
+    """Where a charge stands at the provider, in our words."""
+
+    REQUIRES_ACTION = "requires_action"  # waits for the customer (a method, 3-D Secure, approval)
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"  # the last try was declined; the intent can be tried again
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChargeRequest:
+    """One attempt to charge. `key` is the attempt's idempotency key, committed before the call.
+
+    `customer` and `method` are the provider's ids. Without a method the intent is only created
+    and the customer confirms it in the browser. `metadata` carries our own ids.
+    """
+
+    key: str
+    money: Money
+    customer: str
+    method: str | None
+    off_session: bool
+    metadata: Mapping[str, str]
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """A charge as the provider tells it. `client_secret` is for the caller's eyes, once."""
+
+    provider_id: str
+    status: IntentStatus
+    money: Money
+    captured: Money | None = None
+    charge_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    client_secret: str = field(default="", repr=False)
+    decline: Declined | None = None
+    provider_request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundRequest:
+    """One refund of a captured charge, full or in part."""
+
+    key: str
+    provider_id: str  # of the intent
+    money: Money
+    reason: str  # our reason; the gateway maps it to its own
+    metadata: Mapping[str, str]
+
+
+class RefundState(StrEnum):
+    """Where a refund stands at the provider."""
+
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundAnswer:
+    """A refund as the provider tells it."""
+
+    provider_id: str
+    state: RefundState
+    money: Money
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    failure_reason: str = ""
+    provider_request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodAnswer:
+    """A payment method as the provider keeps it; never a card number."""
+
+    provider_id: str
+    type: str  # card, bank_account, paypal
+    last_four: str | None
+    brand: str | None
+    exp_month: int | None
+    exp_year: int | None
+    fingerprint: str | None = None
+    provider_request_id: str = ""
+
+
+class Gateway(Protocol):
+    """The seam to a provider. Every method may raise any `GatewayError`."""
+
+    name: str
+    key_life_s: int  # how long the provider remembers an idempotency key, with a margin taken off
+
+    def create_customer(self, *, key: str, company_id: UUID, name: str, email: str) -> str:
+        """Create the company's customer at the provider; return its id."""
+
+    def attach_method(self, *, key: str, customer: str, token: str, type: str) -> MethodAnswer:
+        """Turn a one-time token (`tok_…`, `pm_…`) into a method kept for `customer`."""
+
+    def detach_method(self, *, key: str, method: str) -> None:
+        """Forget a method. A method that is already gone is no error."""
+
+    def charge(self, request: ChargeRequest) -> Intent:
+        """Create (and with a method: confirm) an intent. A decline raises `Declined`."""
+
+    def retrieve(self, provider_id: str) -> Intent:
+        """Look an intent up; a decline is told in `decline`, not raised."""
+
+    def find(self, *, transaction_id: UUID, customer: str, key: str) -> list[Intent]:
+        """Return the intents that carry our transaction id in their metadata, newest first.
+
+        Built on listing by customer, which is consistent at once; a provider's search index lags.
+        `key` narrows to the attempt where the provider stores it in metadata (`attempt_key`).
+        """
+
+    def cancel(self, *, key: str, provider_id: str) -> Intent:
+        """Cancel an intent; one that has succeeded meanwhile is returned as it is."""
+
+    def refund(self, request: RefundRequest) -> RefundAnswer:
+        """Give money back."""
+
+    def retrieve_refund(self, provider_id: str) -> RefundAnswer:
+        """Look a refund up."""
+
+    def find_refunds(self, *, provider_id: str) -> list[RefundAnswer]:
+        """Return the refunds of an intent, newest first."""

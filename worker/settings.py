@@ -1,0 +1,128 @@
+"""Settings: read once from the environment into a frozen dataclass.
+
+The names of the environment are the field names in capitals; `.env.example` documents each and a
+test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import get_type_hints
+
+SANDBOX_SECRET = "sandbox-only-secret-not-for-production"  # noqa: S105  refused in production
+SECRET = {"secret": True}
+
+
+class InvalidSettings(Exception):
+    """The environment cannot be used; the message names every setting that is wrong and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a process may be told from outside. Secrets are kept out of `repr`."""
+
+    paybeat_env: str = "sandbox"
+
+    database_url: str = field(default="mysql+pymysql://paybeat@127.0.0.1:3306/paybeat", repr=False)
+    redis_host: str = "127.0.0.1"
+    redis_port: int = 6379
+    redis_password: str = field(default="", repr=False)
+    redis_db: int = 0
+    redis_url: str = field(default="", repr=False)
+    broker_url: str = field(default="", repr=False)
+
+    stripe_api_key: str = field(default="sk_test_sandbox", repr=False)
+    stripe_webhook_key: str = field(default="whsec_sandbox", repr=False)
+    stripe_api_base: str = ""
+    stripe_timeout_s: float = 20.0
+    paypal_client_id: str = field(default="sandbox", repr=False)
+    paypal_client_secret: str = field(default="sandbox", repr=False)
+    paypal_webhook_id: str = field(default="sandbox", repr=False)
+
+    jwt_secret: str = field(default=SANDBOX_SECRET, repr=False)
+    jwt_keys: str = field(default="", repr=False)
+    jwt_issuer: str = "paybeat"
+    jwt_audience: str = "paybeat"
+
+    flower_login: str = field(default="paybeat:paybeat", repr=False)
+
+    analytics_enabled: bool = True
+    analytics_batch_size: int = 100
+    ws_max_connections: int = 5000
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    relay_port: int = 8001
+    flower_port: int = 5555
+    sandbox_port: int = 12111
+
+    default_currency: str = "INR"
+    wait_s: float = 5.0
+    rate_limit: str = "600 per minute"
+    login_rate_limit: str = "10 per minute"
+    outbox_resend_after_s: float = 30.0
+    outbox_sweep_every_s: float = 5.0
+    claim_lease_s: float = 90.0
+
+    log_format: str = "auto"
+    log_level: str = "INFO"
+    sentry_dsn: str = field(default="", repr=False)
+    datadog_host: str = ""
+    datadog_port: int = 8125
+    metrics_enabled: bool = False
+
+    @property
+    def cache_url(self) -> str:
+        """Where sessions, locks, reply keys and events live: REDIS_URL, else from its parts."""
+        if self.redis_url:
+            return self.redis_url
+        login = f":{self.redis_password}@" if self.redis_password else ""
+        return f"redis://{login}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+    @property
+    def queue_url(self) -> str:
+        """Where Celery's queues live: BROKER_URL, else beside the cache."""
+        return self.broker_url or self.cache_url
+
+    @property
+    def is_production(self) -> bool:
+        """Whether real money may move, so that nothing default or missing is tolerated."""
+        return self.paybeat_env == "production"
+
+
+def _parse(name: str, kind: type, text: str) -> str | int | float | bool:
+    if kind is bool:
+        words = {"1": True, "true": True, "yes": True, "on": True}
+        words |= {"0": False, "false": False, "no": False, "off": False}
+        if text.lower() not in words:
+            raise InvalidSettings(f"{name} must be true or false, not {text!r}")
+        return words[text.lower()]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise InvalidSettings(f"{name} must be a number, not {text!r}") from None
+    return text
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read settings from a mapping; an empty value counts as not given.
+
+    Raises:
+        InvalidSettings: a value of the wrong kind, or a production mode that is not fit for money.
+    """
+    kinds = get_type_hints(Settings)
+    given = {f.name: environ.get(f.name.upper(), "") for f in fields(Settings)}
+    loaded = Settings(
+        **{name: _parse(name.upper(), kinds[name], text) for name, text in given.items() if text}  # type: ignore[arg-type]
+    )
+    return loaded
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings, read once."""
+    return load(os.environ)
