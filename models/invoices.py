@@ -1,0 +1,114 @@
+"""Invoices and their lines."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    DECIMAL,
+    JSON,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import CURRENCY, CompanyOwned, words
+from models.money import Money
+from models.states import Moving
+from models.tenants import Company
+
+
+class InvoiceStatus(StrEnum):
+    """Where an invoice stands."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+class Invoice(Moving):
+    """What a company owes. `amount` is the total of its lines."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        UniqueConstraint("company_id", "number"),
+        Index("idx_invoices_company_status", "company_id", "status"),
+        Index("idx_invoices_created_at", "created_at"),
+    )
+
+    MOVES = {  # noqa: RUF012  data, read by the docs and the tests
+        InvoiceStatus.DRAFT: frozenset({InvoiceStatus.OPEN, InvoiceStatus.VOID}),
+        InvoiceStatus.OPEN: frozenset(
+            {InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE}
+        ),
+        InvoiceStatus.UNCOLLECTIBLE: frozenset({InvoiceStatus.PAID, InvoiceStatus.VOID}),
+        InvoiceStatus.PAID: frozenset(),
+        InvoiceStatus.VOID: frozenset(),
+    }
+
+    number: Mapped[str] = mapped_column(String(40))
+    status: Mapped[InvoiceStatus] = mapped_column(
+        words(InvoiceStatus), default=InvoiceStatus.DRAFT
+    )
+    amount: Mapped[Decimal]
+    amount_paid: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    currency: Mapped[str] = mapped_column(CURRENCY, default="INR")
+    due_on: Mapped[date | None] = mapped_column(Date)
+    paid_at: Mapped[datetime | None]
+    memo: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON)
+
+    @property
+    def due(self) -> Money:
+        """Return what is still to be paid."""
+        return Money(self.amount - self.amount_paid, self.currency)
+
+
+class InvoiceLine(CompanyOwned):
+    """One line: `amount` is quantity times unit amount, in the invoice's currency."""
+
+    __tablename__ = "invoice_lines"
+    __table_args__ = (
+        UniqueConstraint("invoice_id", "position"),
+        Index("idx_invoice_lines_company_id", "company_id"),
+    )
+
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"))
+    position: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str] = mapped_column(String(500))
+    quantity: Mapped[Decimal] = mapped_column(DECIMAL(15, 4))
+    unit_amount: Mapped[Decimal]
+    amount: Mapped[Decimal]
+
+
+def next_number(session: Session, company_id: UUID) -> str:
+    """Take the company's next invoice number, without gaps: the row stays locked to the commit."""
+    company = session.scalars(
+        select(Company).where(Company.id == company_id).with_for_update()
+    ).one()
+    company.last_invoice_number += 1
+    return f"INV-{company.last_invoice_number:06d}"
+
+
+def lines_of(session: Session, invoice_ids: list[UUID]) -> dict[UUID, list[InvoiceLine]]:
+    """Return the lines of these invoices, in order, in one query."""
+    found: dict[UUID, list[InvoiceLine]] = {invoice_id: [] for invoice_id in invoice_ids}
+    for line in session.scalars(
+        select(InvoiceLine)
+        .where(InvoiceLine.invoice_id.in_(invoice_ids))
+        .order_by(InvoiceLine.position)
+    ):
+        found[line.invoice_id].append(line)
+    return found

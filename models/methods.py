@@ -1,0 +1,100 @@
+"""Payment methods and the company's customer at each provider. Never a card number."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Boolean, Computed, Index, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Changing, CompanyOwned, Id, words
+
+
+class MethodType(StrEnum):
+    """What kind of method it is."""
+
+    CARD = "card"
+    BANK_ACCOUNT = "bank_account"
+    PAYPAL = "paypal"
+
+
+class MethodStatus(StrEnum):
+    """Whether the provider has taken the method."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+
+class PaymentMethod(CompanyOwned, Changing):
+    """A way to pay that the provider keeps for the company.
+
+    `token` is what the browser got from the provider; it is cleared once it has been used.
+    """
+
+    __tablename__ = "payment_methods"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        UniqueConstraint("default_company_id", name="unique_default"),
+        Index("idx_payment_methods_company_id", "company_id"),
+        Index("idx_payment_methods_user_id", "user_id"),
+    )
+
+    user_id: Mapped[UUID]
+    type: Mapped[MethodType] = mapped_column(words(MethodType))
+    provider: Mapped[str] = mapped_column(String(50))
+    # NULL until the provider has answered; the specification has NOT NULL, but rows come first.
+    provider_id: Mapped[str | None] = mapped_column(String(100))
+    status: Mapped[MethodStatus] = mapped_column(words(MethodStatus), default=MethodStatus.PENDING)
+    token: Mapped[str | None] = mapped_column(String(255))
+    last_four: Mapped[str | None] = mapped_column(String(4))
+    brand: Mapped[str | None] = mapped_column(String(50))
+    exp_month: Mapped[int | None] = mapped_column(Integer)
+    exp_year: Mapped[int | None] = mapped_column(Integer)
+    fingerprint: Mapped[str | None] = mapped_column(String(100))
+    is_default: Mapped[bool] = mapped_column(Boolean, default=False)
+    is_active: Mapped[bool] = mapped_column(Boolean, default=False)
+    first_called_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(100))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    default_company_id: Mapped[UUID | None] = mapped_column(
+        Id,
+        Computed("CASE WHEN is_default = 1 THEN company_id END", persisted=True),
+        sort_order=85,
+    )
+
+
+class ProviderCustomer(CompanyOwned, Changing):
+    """The company as a provider's customer. The row comes before the call that creates it."""
+
+    __tablename__ = "provider_customers"
+    __table_args__ = (
+        UniqueConstraint("company_id", "provider"),
+        UniqueConstraint("provider", "provider_id"),
+    )
+
+    provider: Mapped[str] = mapped_column(String(50))
+    provider_id: Mapped[str | None] = mapped_column(String(100))
+
+
+def customer_of(session: Session, company_id: UUID, provider: str) -> ProviderCustomer | None:
+    """Return the company's customer row at `provider`."""
+    return session.scalars(
+        select(ProviderCustomer).where(
+            ProviderCustomer.company_id == company_id, ProviderCustomer.provider == provider
+        )
+    ).one_or_none()
+
+
+def usable_methods(session: Session) -> list[PaymentMethod]:
+    """Return the session's company's active methods, the default first, then the newest."""
+    return list(
+        session.scalars(
+            select(PaymentMethod)
+            .where(PaymentMethod.is_active)
+            .order_by(PaymentMethod.is_default.desc(), PaymentMethod.id.desc())
+        )
+    )

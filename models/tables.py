@@ -1,0 +1,32 @@
+"""All tables, imported, so that the metadata is whole."""
+
+from __future__ import annotations
+
+from models import (
+    idempotency,
+    invoices,
+    ledger,
+    methods,
+    outbox,
+    refunds,
+    tenants,
+    timeline,
+    transactions,
+    webhooks,
+)
+from models.base import Base
+
+METADATA = Base.metadata
+
+MODULES = (
+    idempotency,
+    invoices,
+    ledger,
+    methods,
+    outbox,
+    refunds,
+    tenants,
+    timeline,
+    transactions,
+    webhooks,
+)

@@ -1,0 +1,99 @@
+"""Tenants (who runs Paybeat for their product), their companies, users, sessions and permissions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import CURRENCY, Changing, words
+
+
+class Role(StrEnum):
+    """What a user is. An operator is the tenant's own staff and acts for any of its companies."""
+
+    OWNER = "owner"
+    BILLING_ADMIN = "billing_admin"
+    MEMBER = "member"
+    OPERATOR = "operator"
+
+
+class Permission(StrEnum):
+    """What a route asks for."""
+
+    PAYMENTS_READ = "payments:read"
+    PAYMENTS_WRITE = "payments:write"
+    REFUNDS_WRITE = "refunds:write"
+    METHODS_READ = "methods:read"
+    METHODS_WRITE = "methods:write"
+    INVOICES_READ = "invoices:read"
+    INVOICES_WRITE = "invoices:write"
+    OPERATIONS = "operations"
+
+
+_READ = frozenset({Permission.PAYMENTS_READ, Permission.METHODS_READ, Permission.INVOICES_READ})
+_PAY = _READ | {Permission.PAYMENTS_WRITE, Permission.METHODS_WRITE, Permission.REFUNDS_WRITE}
+_BILL = _PAY | {Permission.INVOICES_WRITE}
+
+GRANTS: dict[Role, frozenset[Permission]] = {
+    Role.MEMBER: _READ,
+    Role.BILLING_ADMIN: _BILL,
+    Role.OWNER: _BILL,
+    Role.OPERATOR: _BILL | {Permission.OPERATIONS},
+}
+
+
+class Tenant(Changing):
+    """A team that runs a SaaS product and bills its companies through us."""
+
+    __tablename__ = "tenants"
+
+    name: Mapped[str] = mapped_column(String(255))
+
+
+class Company(Changing):
+    """A customer of a tenant's. Everything about money belongs to one."""
+
+    __tablename__ = "companies"
+    __table_args__ = (Index("idx_companies_tenant", "tenant_id"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(255))
+    email: Mapped[str] = mapped_column(String(255))
+    currency: Mapped[str] = mapped_column(CURRENCY, default="INR")
+    # The last number given out; taken under the row's lock, so that numbers have no gaps.
+    last_invoice_number: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class User(Changing):
+    """Somebody who signs in. An operator has no company of their own."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        UniqueConstraint("email"),
+        Index("idx_users_tenant", "tenant_id"),
+        Index("idx_users_company_id", "company_id"),
+        {"info": {"company_owned": False}},
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
+    company_id: Mapped[UUID | None] = mapped_column(ForeignKey("companies.id"))
+    email: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(255), default="")
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[Role] = mapped_column(words(Role))
+    is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+
+
+class UserSession(Changing):
+    """A sign-in. The row is the truth that a session lives; Redis only remembers it."""
+
+    __tablename__ = "user_sessions"
+    __table_args__ = (Index("idx_user_sessions_user_id", "user_id"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

@@ -1,0 +1,88 @@
+"""The timeline: what happened to a payment, an invoice or a refund, in order, and what caused it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Index, String, Text, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import CompanyOwned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why something happened and which request, task, attempt, event or person is behind it."""
+
+    why: str
+    request_id: str | None = None
+    task_id: UUID | None = None
+    attempt_id: UUID | None = None
+    provider_request_id: str | None = None
+    event_id: str | None = None
+    user_id: UUID | None = None
+
+    def but(self, why: str) -> Cause:
+        """Return the same cause with another reason."""
+        return replace(self, why=why)
+
+
+class Timeline(CompanyOwned):
+    """One line of a subject's history. Only ever added."""
+
+    __tablename__ = "timeline"
+    __table_args__ = (
+        Index("idx_timeline_subject", "subject_id", "id"),
+        Index("idx_timeline_company_id", "company_id"),
+    )
+
+    subject: Mapped[str] = mapped_column(String(20))  # transaction, invoice, refund, ...
+    subject_id: Mapped[UUID]
+    what: Mapped[str] = mapped_column(String(40))  # move, call, answer, event, ...
+    was: Mapped[str | None] = mapped_column(String(30))
+    became: Mapped[str | None] = mapped_column(String(30))
+    why: Mapped[str] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(String(100))
+    task_id: Mapped[UUID | None]
+    attempt_id: Mapped[UUID | None]
+    provider_request_id: Mapped[str | None] = mapped_column(String(100))
+    event_id: Mapped[str | None] = mapped_column(String(100))
+    user_id: Mapped[UUID | None]
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+def note(
+    session: Session,
+    subject: CompanyOwned,
+    *,
+    what: str,
+    because: Cause,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add a line to the timeline of `subject` that is no move between states."""
+    session.add(
+        Timeline(
+            company_id=subject.company_id,
+            subject=subject.__tablename__.removesuffix("s"),
+            subject_id=subject.id,
+            what=what,
+            detail=detail,
+            **asdict(because),
+        )
+    )
+
+
+def history(session: Session, subject_ids: list[UUID]) -> list[Timeline]:
+    """Return the lines of these subjects in the order in which they were written."""
+    lines = session.scalars(
+        select(Timeline).where(Timeline.subject_id.in_(subject_ids)).order_by(Timeline.id)
+    )
+    return list(lines)
+
+
+def when(line: Timeline) -> datetime:
+    """Return when a line was written."""
+    return line.created_at

@@ -1,0 +1,262 @@
+"""Transactions (a company pays an invoice) and the attempts that each makes at the provider."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import CURRENCY, Changing, CompanyOwned, Id, words
+from models.ids import new_id
+from models.money import Money
+from models.states import Moving
+from models.timeline import Cause
+
+
+class Status(StrEnum):
+    """Where a transaction stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+    NEEDS_REVIEW = "needs_review"
+
+
+class Provider(StrEnum):
+    """Who moves the money: the specification's payment_method."""
+
+    STRIPE = "stripe"
+    PAYPAL = "paypal"
+    BANK_TRANSFER = "bank_transfer"
+
+
+# Money has moved; from here a transaction only goes to and fro among these.
+SETTLED = frozenset({Status.SUCCEEDED, Status.PARTIALLY_REFUNDED, Status.REFUNDED})
+# An invoice has at most one transaction in these: a second charge cannot start beside it.
+OPEN = (Status.PENDING, Status.PROCESSING, Status.REQUIRES_ACTION, Status.NEEDS_REVIEW)
+
+_ENDS = {Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.NEEDS_REVIEW}
+
+
+class AttemptStatus(StrEnum):
+    """Where one call to the provider stands."""
+
+    CALLING = "calling"  # committed before the call; past its lease the outcome is unknown
+    WAITING = "waiting"  # surely not executed; the same key will be sent again
+    UNKNOWN = "unknown"  # it may have happened
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    REJECTED = "rejected"
+    CANCELED = "canceled"
+
+
+OPEN_ATTEMPT = (
+    AttemptStatus.CALLING,
+    AttemptStatus.WAITING,
+    AttemptStatus.UNKNOWN,
+    AttemptStatus.REQUIRES_ACTION,
+    AttemptStatus.PROCESSING,
+)
+
+
+def _where_open(column: str, kinds: tuple[StrEnum, ...]) -> Computed:
+    """Return a generated column that is `column` while the row is open, else NULL.
+
+    A unique key on it is the promise "one open row", which MySQL has no partial index for.
+    """
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    return Computed(f"CASE WHEN status IN ({listed}) THEN {column} END", persisted=True)
+
+
+class Transaction(Moving):
+    """One payment of an invoice, from the request to the last refund."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (
+        UniqueConstraint("provider_transaction_id"),
+        UniqueConstraint("open_invoice_id"),
+        Index("idx_invoice_id", "invoice_id"),
+        Index("idx_company_id", "company_id"),
+        Index("idx_status", "status"),
+        Index("idx_created_at", "created_at"),
+        Index("idx_transactions_next_retry_at", "next_retry_at"),
+    )
+
+    MOVES = {  # noqa: RUF012  data, read by the docs and the tests
+        Status.PENDING: frozenset({Status.PROCESSING, Status.REQUIRES_ACTION} | _ENDS),
+        Status.PROCESSING: frozenset({Status.REQUIRES_ACTION} | _ENDS),
+        Status.REQUIRES_ACTION: frozenset({Status.PROCESSING} | _ENDS),
+        # The customer may still pay a declined intent in the browser, or the ladder tries again.
+        Status.FAILED: frozenset({Status.PROCESSING, Status.REQUIRES_ACTION} | _ENDS)
+        - {Status.FAILED},
+        Status.NEEDS_REVIEW: frozenset({Status.PROCESSING, Status.REQUIRES_ACTION} | _ENDS)
+        - {Status.NEEDS_REVIEW},
+        Status.SUCCEEDED: frozenset({Status.PARTIALLY_REFUNDED, Status.REFUNDED}),
+        # A refund that fails after it succeeded brings the money back.
+        Status.PARTIALLY_REFUNDED: frozenset({Status.REFUNDED, Status.SUCCEEDED}),
+        Status.REFUNDED: frozenset({Status.PARTIALLY_REFUNDED, Status.SUCCEEDED}),
+        Status.CANCELED: frozenset(),
+    }
+
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"))
+    user_id: Mapped[UUID | None]
+    amount: Mapped[Decimal]
+    currency: Mapped[str] = mapped_column(CURRENCY, default="INR")
+    status: Mapped[Status] = mapped_column(words(Status), default=Status.PENDING)
+    payment_method: Mapped[Provider] = mapped_column(words(Provider))
+    payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_methods.id"))
+    off_session: Mapped[bool] = mapped_column(Boolean, default=False)
+    payment_processor_id: Mapped[str | None] = mapped_column(String(100))  # the charge
+    provider_transaction_id: Mapped[str | None] = mapped_column(String(100))  # the intent
+    amount_captured: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    amount_refunded: Mapped[Decimal] = mapped_column(default=Decimal(0))
+    retry_count: Mapped[int] = mapped_column(Integer, default=0)
+    last_retry_at: Mapped[datetime | None]
+    next_retry_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(100))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON)
+    open_invoice_id: Mapped[UUID | None] = mapped_column(
+        Id, _where_open("invoice_id", OPEN), sort_order=85
+    )
+
+    @property
+    def money(self) -> Money:
+        """Return what is to be charged."""
+        return Money(self.amount, self.currency)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the money has been captured."""
+        return self.status in SETTLED
+
+    def move_if_allowed(self, status: Status, *, because: Cause) -> bool:
+        """Move unless the table forbids it: a late or repeated event then changes nothing."""
+        if self.status == status or not self.can_move_to(status):
+            return False
+        self.move_to(status, because=because)
+        return True
+
+
+class PaymentAttempt(CompanyOwned, Changing):
+    """One charge at the provider. Committed before the call, with its idempotency key."""
+
+    __tablename__ = "payment_attempts"
+    __table_args__ = (
+        UniqueConstraint("transaction_id", "number"),
+        UniqueConstraint("idempotency_key"),
+        UniqueConstraint("open_transaction_id"),
+        Index("idx_payment_attempts_provider_id", "provider_id"),
+        Index("idx_payment_attempts_status", "status", "leased_until"),
+        Index("idx_payment_attempts_company_id", "company_id"),
+    )
+
+    transaction_id: Mapped[UUID] = mapped_column(ForeignKey("transactions.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    provider: Mapped[Provider] = mapped_column(words(Provider))
+    status: Mapped[AttemptStatus] = mapped_column(
+        words(AttemptStatus), default=AttemptStatus.CALLING
+    )
+    idempotency_key: Mapped[str] = mapped_column(String(100))
+    # What was asked, to the letter: the same key must always carry the same parameters.
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    leased_until: Mapped[datetime | None]
+    first_called_at: Mapped[datetime | None]
+    provider_id: Mapped[str | None] = mapped_column(String(100))
+    provider_request_id: Mapped[str | None] = mapped_column(String(100))
+    decline_code: Mapped[str | None] = mapped_column(String(100))
+    advice_code: Mapped[str | None] = mapped_column(String(100))
+    network_advice_code: Mapped[str | None] = mapped_column(String(10))
+    network_decline_code: Mapped[str | None] = mapped_column(String(10))
+    advice: Mapped[str | None] = mapped_column(String(30))
+    error_code: Mapped[str | None] = mapped_column(String(100))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime | None]
+    open_transaction_id: Mapped[UUID | None] = mapped_column(
+        Id, _where_open("transaction_id", OPEN_ATTEMPT), sort_order=85
+    )
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether somebody may be calling the provider for this attempt right now."""
+        return (
+            self.status == AttemptStatus.CALLING
+            and self.leased_until is not None
+            and self.leased_until > now
+        )
+
+    def lease(self, now: datetime, *, for_s: float) -> None:
+        """Take the attempt for one call."""
+        self.status = AttemptStatus.CALLING
+        self.leased_until = now + timedelta(seconds=for_s)
+        self.first_called_at = self.first_called_at or now
+
+
+def lock(session: Session, transaction_id: UUID) -> Transaction | None:
+    """Return the company's transaction, locked until the commit."""
+    return session.scalars(
+        select(Transaction)
+        .where(Transaction.id == transaction_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def open_attempt(session: Session, transaction_id: UUID) -> PaymentAttempt | None:
+    """Return the attempt that has no final outcome, if there is one."""
+    return session.scalars(
+        select(PaymentAttempt)
+        .where(PaymentAttempt.open_transaction_id == transaction_id)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def attempts_of(session: Session, transaction_id: UUID) -> list[PaymentAttempt]:
+    """Return all attempts of a transaction, oldest first."""
+    return list(
+        session.scalars(
+            select(PaymentAttempt)
+            .where(PaymentAttempt.transaction_id == transaction_id)
+            .order_by(PaymentAttempt.number)
+        )
+    )
+
+
+def start_attempt(
+    session: Session, payment: Transaction, request: dict[str, Any]
+) -> PaymentAttempt:
+    """Add the next attempt. The unique keys refuse a second one beside an open one."""
+    attempt_id = new_id()
+    attempt = PaymentAttempt(
+        id=attempt_id,
+        company_id=payment.company_id,
+        transaction_id=payment.id,
+        number=len(attempts_of(session, payment.id)) + 1,
+        provider=payment.payment_method,
+        idempotency_key=f"attempt-{attempt_id}",
+        request=request,
+    )
+    session.add(attempt)
+    return attempt

@@ -1,0 +1,56 @@
+"""Webhook events as they came from the provider, and what became of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Changing, words
+
+
+class WebhookStatus(StrEnum):
+    """What became of an event. Ignored: no handler, or nothing of ours."""
+
+    RECEIVED = "received"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    IGNORED = "ignored"
+
+
+class PaymentWebhook(Changing):
+    """One event. Unique a provider, account and event id, so that a second copy changes nothing.
+
+    It belongs to no company until it has been handled: whose it is stands in the object it names.
+    """
+
+    __tablename__ = "payment_webhooks"
+    __table_args__ = (
+        UniqueConstraint("provider", "account", "provider_event_id", name="uq_payment_webhooks"),
+        Index("idx_event_type", "event_type"),
+        Index("idx_provider", "provider"),
+        Index("idx_created_at", "created_at"),
+        Index("idx_payment_webhooks_transaction_id", "transaction_id"),
+        {"info": {"company_owned": False}},
+    )
+
+    event_type: Mapped[str] = mapped_column(String(100))
+    provider: Mapped[str] = mapped_column(String(50))
+    account: Mapped[str] = mapped_column(String(50), default="")
+    provider_event_id: Mapped[str] = mapped_column(String(100))
+    payload: Mapped[Any] = mapped_column(JSON)
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    status: Mapped[WebhookStatus] = mapped_column(
+        words(WebhookStatus), default=WebhookStatus.RECEIVED
+    )
+    company_id: Mapped[UUID | None]
+    transaction_id: Mapped[UUID | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    retry_count: Mapped[int] = mapped_column(Integer, default=0)
+    next_retry_at: Mapped[datetime | None]
+    handled_at: Mapped[datetime | None]
