@@ -1,0 +1,128 @@
+"""Keep one command: start it, pass on its end, and let nothing of it outlive who asked for it.
+
+Run as a script with nothing but the standard library, one keeper a command:
+
+    python -I -S keeper.py <ppid> <grace_s> <report_fd> <command> [argument ...]
+
+The keeper stands in a session of its own, so a Ctrl-C at the terminal or a `kill -9` of the whole
+process group that started it leaves it alive to clean up. It ends its command (SIGTERM, then
+SIGKILL after the grace) when it is told to, and when its parent is gone, however that happened.
+As a subreaper it also inherits, and ends, whatever the command itself left behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+LOOK_S = 0.25
+# How often it looks whether its parent still lives; signals are seen at once.
+KILL_S = 5.0
+# How long it goes on killing before it gives up on processes stuck in the kernel.
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    keeper = os.getpid()
+
+    def before_exec() -> None:
+        # Tied to the keeper, should the keeper itself be killed.
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        if os.getppid() != keeper:
+            os._exit(1)
+
+    # One thread only, so running Python between fork and exec is safe here.
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=before_exec)  # noqa: PLW1509
+
+
+def _children() -> list[int]:
+    """Return the pids of all direct children, the inherited ones included."""
+    mine = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The name of the command stands in parentheses and may hold anything.
+            state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(ppid) == os.getpid() and state != "Z":
+            mine.append(int(entry.name))
+    return mine
+
+
+def _send(pids: list[int], *signals: signal.Signals) -> None:
+    for pid in pids:
+        for one in signals:
+            try:
+                os.kill(pid, one)
+            except ProcessLookupError:
+                break
+
+
+def _reap(command: subprocess.Popen[bytes]) -> None:
+    command.poll()
+    while command.returncode is not None:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return
+
+
+def _wait_until_gone(command: subprocess.Popen[bytes], limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while True:
+        _reap(command)
+        if not _children():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        signal.sigtimedwait([signal.SIGCHLD], 0.05)
+
+
+def _end(command: subprocess.Popen[bytes], grace_s: float) -> None:
+    # SIGCONT, because a stopped process does not hear SIGTERM.
+    _send(_children(), signal.SIGTERM, signal.SIGCONT)
+    if _wait_until_gone(command, grace_s):
+        return
+    deadline = time.monotonic() + KILL_S
+    while time.monotonic() < deadline:
+        # Again each round: what a killed child leaves behind becomes a child of the keeper.
+        _send(_children(), signal.SIGKILL)
+        if _wait_until_gone(command, 0.2):
+            return
+
+
+def keep(parent: int, grace_s: float, report_fd: int, argv: list[str]) -> int:
+    """Run `argv` until it ends, the keeper is told to stop, or `parent` is gone."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    command = _start(argv)
+    os.write(report_fd, f"{command.pid}\n".encode())
+    os.close(report_fd)
+    asked = False
+    while not asked and command.poll() is None:
+        heard = signal.sigtimedwait(WATCHED, LOOK_S)
+        asked = os.getppid() != parent or (heard is not None and heard.si_signo != signal.SIGCHLD)
+    _end(command, grace_s)
+    status = command.returncode
+    if status is None:
+        return 1
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(keep(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))
