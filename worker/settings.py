@@ -6,18 +6,28 @@ test holds the two together.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SANDBOX_SECRET = "sandbox-only-secret-not-for-production"  # noqa: S105  refused in production
-SECRET = {"secret": True}
 
 
-class InvalidSettings(Exception):
-    """The environment cannot be used; the message names every setting that is wrong and why."""
+class InvalidSettings(SystemExit):
+    """The environment cannot be used; each problem is one sentence that names its setting.
+
+    An exit rather than an error: gunicorn, Celery, beat and the flask command all read settings
+    while they start, and each of them then shows the sentences and no traceback.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["Paybeat cannot start with these settings:", *problems]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +37,7 @@ class Settings:
     paybeat_env: str = "sandbox"
 
     database_url: str = field(default="mysql+pymysql://paybeat@127.0.0.1:3306/paybeat", repr=False)
+    database_pool: int = 24
     redis_host: str = "127.0.0.1"
     redis_port: int = 6379
     redis_password: str = field(default="", repr=False)
@@ -65,14 +76,18 @@ class Settings:
     login_rate_limit: str = "10 per minute"
     outbox_resend_after_s: float = 30.0
     outbox_sweep_every_s: float = 5.0
+    outbox_backoff_s: float = 60.0
+    resolve_after_s: float = 60.0
     claim_lease_s: float = 90.0
 
     log_format: str = "auto"
     log_level: str = "INFO"
     sentry_dsn: str = field(default="", repr=False)
+    sentry_traces_rate: float = 0.0
     datadog_host: str = ""
     datadog_port: int = 8125
     metrics_enabled: bool = False
+    metrics_dir: str = "var/metrics"
 
     @property
     def cache_url(self) -> str:
@@ -93,18 +108,29 @@ class Settings:
         return self.paybeat_env == "production"
 
 
-def _parse(name: str, kind: type, text: str) -> str | int | float | bool:
+_WORDS = {"1": True, "true": True, "yes": True, "on": True}
+_WORDS |= {"0": False, "false": False, "no": False, "off": False}
+
+
+def _parse(kind: type, text: str) -> str | int | float | bool:
+    """Read one value; a ValueError says what it must be."""
     if kind is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True}
-        words |= {"0": False, "false": False, "no": False, "off": False}
-        if text.lower() not in words:
-            raise InvalidSettings(f"{name} must be true or false, not {text!r}")
-        return words[text.lower()]
-    if kind in (int, float):
+        if text.lower() not in _WORDS:
+            raise ValueError("must be true or false")
+        return _WORDS[text.lower()]
+    if kind is int:
         try:
-            return kind(text)
+            return int(text)
         except ValueError:
-            raise InvalidSettings(f"{name} must be a number, not {text!r}") from None
+            raise ValueError("must be a whole number") from None
+    if kind is float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError("must be a number")
+        return number
     return text
 
 
@@ -112,13 +138,25 @@ def load(environ: Mapping[str, str]) -> Settings:
     """Read settings from a mapping; an empty value counts as not given.
 
     Raises:
-        InvalidSettings: a value of the wrong kind, or a production mode that is not fit for money.
+        InvalidSettings: values of the wrong kind, or a production mode that is not fit for money.
     """
+    from worker.boot_checks import problems_of
+
     kinds = get_type_hints(Settings)
-    given = {f.name: environ.get(f.name.upper(), "") for f in fields(Settings)}
-    loaded = Settings(
-        **{name: _parse(name.upper(), kinds[name], text) for name, text in given.items() if text}  # type: ignore[arg-type]
-    )
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in (f.name for f in fields(Settings)):
+        text = environ.get(name.upper(), "").strip()
+        if not text:
+            continue
+        try:
+            values[name] = _parse(kinds[name], text)
+        except ValueError as error:
+            problems.append(f"{name.upper()} {error}.")
+    loaded = Settings(**values)
+    problems += problems_of(loaded)
+    if problems:
+        raise InvalidSettings(problems)
     return loaded
 
 

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from worker.settings import InvalidSettings, Settings, load
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / ".env.example"
+HASH = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$c29tZWhhc2g"
+FIT = {
+    "PAYBEAT_ENV": "production",
+    "DATABASE_URL": "mysql+pymysql://paybeat:n0t-a-default@db.example.com/paybeat",
+    "REDIS_URL": "rediss://:n0t-a-default@cache.example.com:6379/0",
+    "STRIPE_API_KEY": "sk_live_51abcdefghijklmnop",
+    "STRIPE_WEBHOOK_KEY": "whsec_abcdefghijklmnop",
+    "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+    "FLOWER_LOGIN": f"ada:{HASH}",
+}
+
+
+def problems(**changes: str) -> str:
+    with pytest.raises(InvalidSettings) as caught:
+        load(FIT | changes)
+    return "\n".join(caught.value.problems)
+
+
+def test_an_empty_environment_is_the_sandbox():
+    loaded = load({})
+    assert loaded == Settings()
+    assert not loaded.is_production
+
+
+def test_values_are_read_in_their_own_kind():
+    loaded = load({"PORT": " 9000 ", "WAIT_S": "2.5", "METRICS_ENABLED": "yes", "LOG_LEVEL": ""})
+    assert (loaded.port, loaded.wait_s, loaded.metrics_enabled) == (9000, 2.5, True)
+    assert loaded.log_level == "INFO"
+
+
+def test_a_fit_production_environment_starts():
+    assert load(FIT).is_production
+
+
+def test_production_names_every_secret_that_is_missing_at_once():
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PAYBEAT_ENV": "production"})
+    assert {sentence.split()[0] for sentence in caught.value.problems} == {
+        "STRIPE_API_KEY",
+        "STRIPE_WEBHOOK_KEY",
+        "JWT_SECRET",
+        "FLOWER_LOGIN",
+        "DATABASE_URL",
+        "REDIS_PASSWORD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"STRIPE_API_KEY": "pk_live_123"}, "STRIPE_API_KEY must start with sk_ or rk_."),
+        ({"STRIPE_WEBHOOK_KEY": "secret"}, "STRIPE_WEBHOOK_KEY must start with whsec_."),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:12111"}, "STRIPE_API_BASE points at a sandbox"),
+        ({"STRIPE_API_BASE": "https://10.0.0.7"}, "STRIPE_API_BASE points at a sandbox"),
+        ({"STRIPE_API_BASE": "http://sandbox:12111"}, "STRIPE_API_BASE points at a sandbox"),
+        ({"STRIPE_API_BASE": "http://proxy.example.com"}, "must start with https://"),
+        ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_CLIENT_SECRET is missing"),
+        ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_WEBHOOK_ID is missing"),
+        ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes."),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is missing"),
+        ({"FLOWER_LOGIN": "ada:lovelace"}, "FLOWER_LOGIN must be name:hash and not plain text"),
+        ({"FLOWER_LOGIN": ""}, "FLOWER_LOGIN is missing."),
+        ({"DATABASE_URL": "mysql+pymysql://paybeat@db.example.com/p"}, "DATABASE_URL has no pass"),
+        ({"DATABASE_URL": "mysql+pymysql://u:%20@db.example.com/p"}, "DATABASE_URL has no pass"),
+        ({"REDIS_URL": "redis://cache.example.com/0"}, "REDIS_URL has no password."),
+        ({"REDIS_URL": ""}, "REDIS_PASSWORD is missing."),
+        ({"BROKER_URL": "redis://broker.example.com/0"}, "BROKER_URL has no password."),
+    ],
+)
+def test_production_refuses(changes, sentence):
+    assert sentence in problems(**changes)
+
+
+def test_all_three_paypal_settings_or_none_are_fit():
+    load(FIT | {"PAYPAL_CLIENT_ID": "a", "PAYPAL_CLIENT_SECRET": "b", "PAYPAL_WEBHOOK_ID": "c"})
+
+
+def test_a_key_set_stands_in_for_the_jwt_secret():
+    assert load(FIT | {"JWT_SECRET": "", "JWT_KEYS": '{"keys": []}'}).jwt_keys
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"PAYBEAT_ENV": "prod"}, "PAYBEAT_ENV must be one of sandbox, production."),
+        ({"STRIPE_API_KEY": "sk_live_1"}, "only PAYBEAT_ENV=production may hold"),
+        ({"PORT": "0"}, "PORT must be a port, 1 to 65535."),
+        ({"REDIS_PORT": "65536"}, "REDIS_PORT must be a port"),
+        ({"PORT": "http"}, "PORT must be a whole number."),
+        ({"WAIT_S": "nan"}, "WAIT_S must be a number."),
+        ({"WAIT_S": "inf"}, "WAIT_S must be a number."),
+        ({"WAIT_S": "-1"}, "WAIT_S must be more than 0."),
+        ({"CLAIM_LEASE_S": "20"}, "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."),
+        ({"SENTRY_TRACES_RATE": "2"}, "SENTRY_TRACES_RATE must be between 0 and 1."),
+        ({"METRICS_ENABLED": "perhaps"}, "METRICS_ENABLED must be true or false."),
+        ({"RATE_LIMIT": "many"}, "RATE_LIMIT must be a rate such as '600 per minute'."),
+        ({"LOGIN_RATE_LIMIT": "10 per blink"}, "LOGIN_RATE_LIMIT must be a rate"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of auto, json, human."),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be"),
+        ({"DEFAULT_CURRENCY": "inr"}, "DEFAULT_CURRENCY must be a currency code"),
+        ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL must be an address"),
+        ({"BROKER_URL": "amqp://localhost"}, "BROKER_URL must be an address"),
+        ({"REDIS_URL": "redis://localhost:http"}, "REDIS_URL must be an address"),
+        ({"REDIS_DB": "-1"}, "REDIS_DB must be 0 or more."),
+    ],
+)
+def test_every_mode_refuses(changes, sentence):
+    with pytest.raises(InvalidSettings, match=re.escape(sentence)):
+        load(changes)
+
+
+def test_no_sentence_shows_a_value():
+    shown = problems(
+        JWT_SECRET="hush-hush", FLOWER_LOGIN="ada:hush-hush", REDIS_URL="hush-hush", PORT="hush"
+    )
+    assert "hush" not in shown
+
+
+def test_repr_keeps_secrets():
+    assert not re.search(r"n0t-a-default|sk_live|whsec|0123456789abcdef|argon2", repr(load(FIT)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-c", "from worker.settings import settings; settings()"],
+    ],
+    ids=["python"],
+)
+def test_a_process_shows_its_sentences_without_a_traceback(command):
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PAYBEAT_ENV": "production", "PORT": "none"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "PORT must be a whole number." in ended.stderr
+    assert "STRIPE_API_KEY is missing." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def example() -> dict[str, str]:
+    """Return the names and values that the example offers, commented out or not."""
+    lines = re.findall(r"(?m)^#? ?([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text())
+    assert len(lines) == len(dict(lines)), "a setting stands twice"
+    return dict(lines)
+
+
+def test_every_setting_is_documented_and_nothing_else():
+    assert set(example()) == {field.name.upper() for field in fields(Settings)}
+
+
+def test_every_documented_setting_is_explained():
+    lines = EXAMPLE.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"#? ?[A-Z][A-Z0-9_]*=", line):
+            before = lines[number - 1]
+            assert before.startswith("# "), f"{line} has no comment above it"
+
+
+def test_the_example_starts_as_it_stands():
+    load(example())

@@ -1,0 +1,192 @@
+"""What must be true of the settings before a process may start: one sentence a problem.
+
+The sentences name settings and never show a value: a value may be a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from models.money import CURRENCIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.settings import Settings
+
+MODES = ("sandbox", "production")
+LOG_FORMATS = ("auto", "json", "human")
+PORTS = ("redis_port", "port", "relay_port", "flower_port", "sandbox_port", "datadog_port")
+POSITIVE = (
+    "stripe_timeout_s",
+    "wait_s",
+    "outbox_resend_after_s",
+    "outbox_sweep_every_s",
+    "claim_lease_s",
+    "analytics_batch_size",
+    "ws_max_connections",
+)
+RATE_LIMITS = ("rate_limit", "login_rate_limit")
+PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
+HIGHEST_PORT = 65_535
+JWT_SECRET_BYTES = 32
+# RFC 7518, 3.2: an HS256 key is at least as long as its hash.
+LOGIN_HASH = re.compile(r"[^:\s]+:\$argon2id\$\S+")
+# `name:hash`; Flower itself would only compare plain text, worker/flower_login.py checks the hash.
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """Return what forbids to start, empty when nothing does."""
+    rules = [_mode, _numbers, _words, _addresses]
+    if settings.is_production:
+        rules += [_stripe, _paypal, _login_secrets, _database, _redis]
+    return [problem for rule in rules for problem in rule(settings)]
+
+
+def _mode(settings: Settings) -> Iterator[str]:
+    if settings.paybeat_env not in MODES:
+        yield f"PAYBEAT_ENV must be one of {', '.join(MODES)}."
+    if not settings.is_production and "_live_" in settings.stripe_api_key:
+        yield "STRIPE_API_KEY is a live key, which only PAYBEAT_ENV=production may hold."
+
+
+def _numbers(settings: Settings) -> Iterator[str]:
+    for name in PORTS:
+        if not 1 <= getattr(settings, name) <= HIGHEST_PORT:
+            yield f"{name.upper()} must be a port, 1 to {HIGHEST_PORT}."
+    for name in POSITIVE:
+        if getattr(settings, name) <= 0:
+            yield f"{name.upper()} must be more than 0."
+    if settings.redis_db < 0:
+        yield "REDIS_DB must be 0 or more."
+    if not 0 <= settings.sentry_traces_rate <= 1:
+        yield "SENTRY_TRACES_RATE must be between 0 and 1."
+    if settings.claim_lease_s <= settings.stripe_timeout_s:
+        # A claim that ends while its call is open would let a second worker charge beside it.
+        yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."
+
+
+def _words(settings: Settings) -> Iterator[str]:
+    if settings.log_format not in LOG_FORMATS:
+        yield f"LOG_FORMAT must be one of {', '.join(LOG_FORMATS)}."
+    if settings.log_level.upper() not in logging.getLevelNamesMapping():
+        yield "LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL."
+    if settings.default_currency not in CURRENCIES:
+        yield "DEFAULT_CURRENCY must be a currency code such as INR."
+    for name in RATE_LIMITS:
+        if not _is_rate(getattr(settings, name)):
+            yield f"{name.upper()} must be a rate such as '600 per minute'."
+
+
+def _is_rate(text: str) -> bool:
+    from limits import parse_many
+
+    try:
+        return bool(parse_many(text))
+    except ValueError:
+        return False
+
+
+def _addresses(settings: Settings) -> Iterator[str]:
+    wanted = {
+        "database_url": ("mysql+pymysql",),
+        "redis_url": ("redis", "rediss"),
+        "broker_url": ("redis", "rediss"),
+        "stripe_api_base": ("http", "https"),
+        "sentry_dsn": ("http", "https"),
+    }
+    for name, schemes in wanted.items():
+        text = getattr(settings, name)
+        if text and not _is_address(text, schemes):
+            yield f"{name.upper()} must be an address that starts with {schemes[0]}://."
+
+
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    parts = _split(text)
+    return parts is not None and parts.scheme in schemes and bool(parts.hostname)
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port, parts.hostname
+    except ValueError:
+        return None
+    return parts
+
+
+def _is_default(settings: Settings, name: str) -> bool:
+    return bool(getattr(settings, name) == getattr(type(settings), name))
+
+
+def _stripe(settings: Settings) -> Iterator[str]:
+    for name, prefixes in (
+        ("stripe_api_key", ("sk_", "rk_")),
+        ("stripe_webhook_key", ("whsec_",)),
+    ):
+        if _is_default(settings, name):
+            yield f"{name.upper()} is missing."
+        elif not getattr(settings, name).startswith(prefixes):
+            yield f"{name.upper()} must start with {' or '.join(prefixes)}."
+    base = settings.stripe_api_base
+    if base and _is_local(base):
+        yield "STRIPE_API_BASE points at a sandbox; leave it empty for Stripe itself."
+    elif base and not base.startswith("https://"):
+        yield "STRIPE_API_BASE must start with https://."
+
+
+def _is_local(url: str) -> bool:
+    parts = _split(url)
+    host = (parts.hostname or "") if parts else ""
+    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
+        return True
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host  # a bare name is a neighbour, never Stripe
+
+
+def _paypal(settings: Settings) -> Iterator[str]:
+    """PayPal is optional; given in part it would accept payments that it cannot settle."""
+    missing = [name.upper() for name in PAYPAL if _is_default(settings, name)]
+    if 0 < len(missing) < len(PAYPAL):
+        for name in missing:
+            yield f"{name} is missing: PayPal needs all of {', '.join(PAYPAL).upper()}."
+
+
+def _login_secrets(settings: Settings) -> Iterator[str]:
+    if not settings.jwt_keys:
+        if _is_default(settings, "jwt_secret"):
+            yield "JWT_SECRET is missing: give it or JWT_KEYS."
+        elif len(settings.jwt_secret.encode()) < JWT_SECRET_BYTES:
+            yield f"JWT_SECRET must have at least {JWT_SECRET_BYTES} bytes."
+    if _is_default(settings, "flower_login"):
+        yield "FLOWER_LOGIN is missing."
+    elif not LOGIN_HASH.fullmatch(settings.flower_login):
+        yield (
+            "FLOWER_LOGIN must be name:hash and not plain text; "
+            "`python -m worker.flower_login` makes the hash."
+        )
+
+
+def _database(settings: Settings) -> Iterator[str]:
+    if _is_default(settings, "database_url"):
+        yield "DATABASE_URL is missing."
+    elif not _has_password(settings.database_url):
+        yield "DATABASE_URL has no password."
+
+
+def _redis(settings: Settings) -> Iterator[str]:
+    if not _has_password(settings.cache_url):
+        yield "REDIS_URL has no password." if settings.redis_url else "REDIS_PASSWORD is missing."
+    if settings.broker_url and not _has_password(settings.broker_url):
+        yield "BROKER_URL has no password."
+
+
+def _has_password(url: str) -> bool:
+    parts = _split(url)
+    return parts is not None and bool(unquote(parts.password or "").strip())

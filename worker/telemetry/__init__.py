@@ -1,0 +1,54 @@
+"""The one door to logs, error reports and metrics.
+
+configure(settings(), process="web")
+with bind(request_id=...), timed("provider.seconds", provider="stripe", ...):
+    count("payments.charged", provider="stripe", outcome="succeeded")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.telemetry.context import bind, current, note, request_id_from
+from worker.telemetry.logs import configure_logs
+from worker.telemetry.metrics import Sink, count, timed, timing, use_sinks
+from worker.telemetry.prometheus import metrics_page
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+__all__ = [
+    "bind",
+    "configure",
+    "count",
+    "current",
+    "metrics_page",
+    "note",
+    "request_id_from",
+    "timed",
+    "timing",
+]
+
+
+def configure(settings: Settings, process: str) -> None:
+    """Start this process's logs, error reports and metrics; safe to call again.
+
+    Args:
+        settings: tells what is switched on.
+        process: `web`, `worker`, `beat`, `command`; a field of every line and metric.
+    """
+    configure_logs(settings, process)
+    sinks: list[Sink] = []
+    if settings.sentry_dsn:
+        from worker.telemetry.sentry import configure_sentry
+
+        configure_sentry(settings, process)
+    if settings.datadog_host:
+        from worker.telemetry.statsd import StatsdSink
+
+        sinks.append(StatsdSink(settings, process))
+    if settings.metrics_enabled:
+        from worker.telemetry.prometheus import PrometheusSink
+
+        sinks.append(PrometheusSink(settings))
+    use_sinks(*sinks)

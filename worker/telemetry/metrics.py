@@ -1,0 +1,123 @@
+"""Counters and timings: one table of names, any number of sinks, none by default.
+
+Tags are few and their values few: an id belongs in a log line, not in a tag.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from worker.telemetry.redaction import scrub_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What a metric tells."""
+
+    COUNT = "count"
+    TIMING = "timing"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric; its name is `<subject>.<event>`, its tags are the only ones it takes."""
+
+    name: str
+    kind: Kind
+    tags: tuple[str, ...]
+    meaning: str
+
+
+_C, _T = Kind.COUNT, Kind.TIMING
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("http.requests", _C, ("method", "status"), "Requests answered."),
+        Metric("http.seconds", _T, ("method", "status"), "From request to answer."),
+        Metric("task.runs", _C, ("task", "state"), "Task runs that ended."),
+        Metric("task.seconds", _T, ("task", "state"), "From start to end of a task run."),
+        Metric("payments.started", _C, ("provider",), "Payments accepted."),
+        Metric("payments.charged", _C, ("provider", "outcome"), "Charges by what became of them."),
+        Metric("payments.refunded", _C, ("provider", "outcome"), "Refunds by what became of them."),
+        Metric("payments.unknown", _C, ("provider",), "Charges whose answer was lost."),
+        Metric("provider.calls", _C, ("provider", "call", "outcome"), "Calls to a provider."),
+        Metric("provider.seconds", _T, ("provider", "call", "outcome"), "Time of such a call."),
+        Metric("webhooks.received", _C, ("provider", "outcome"), "Webhooks at the door."),
+        Metric("webhooks.handled", _C, ("provider", "type", "outcome"), "Webhooks acted upon."),
+        Metric("outbox.resent", _C, ("task",), "Owed tasks that were sent again."),
+        Metric("outbox.dead", _C, ("task",), "Owed tasks that became dead letters."),
+        Metric("outbox.publish_failed", _C, (), "Messages left to the sweeper: no broker."),
+        Metric("events.published", _C, ("event",), "Events sent to the relay."),
+        Metric("cache.away", _C, (), "Calls given up because Redis is away."),
+        Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
+        Metric("rate_limit.hits", _C, ("limit",), "Requests refused by a limit."),
+        Metric("invariants.broken", _C, ("invariant",), "Invariants found broken."),
+    )
+}
+
+
+class Sink(Protocol):
+    """Where metrics go."""
+
+    def add(self, metric: Metric, number: int, tags: Mapping[str, str]) -> None:
+        """Raise a counter."""
+
+    def time(self, metric: Metric, seconds: float, tags: Mapping[str, str]) -> None:
+        """Tell a duration."""
+
+
+_sinks: list[Sink] = []
+
+
+def use_sinks(*sinks: Sink) -> None:
+    """Send metrics there from now on, and nowhere else."""
+    _sinks[:] = sinks
+
+
+def count(name: str, number: int = 1, /, **tags: str) -> None:
+    """Raise a counter of the table. KeyError or ValueError for a name or tags it lacks."""
+    metric, clean = _checked(name, Kind.COUNT, tags)
+    for sink in _sinks:
+        try:
+            sink.add(metric, number, clean)
+        except Exception:  # noqa: BLE001  a counter must never fail a payment
+            _log.exception("a metric was lost")
+
+
+def timing(name: str, seconds: float, /, **tags: str) -> None:
+    """Tell how long something took, in seconds."""
+    metric, clean = _checked(name, Kind.TIMING, tags)
+    for sink in _sinks:
+        try:
+            sink.time(metric, seconds, clean)
+        except Exception:  # noqa: BLE001  a counter must never fail a payment
+            _log.exception("a metric was lost")
+
+
+@contextmanager
+def timed(name: str, /, **tags: str) -> Iterator[dict[str, str]]:
+    """Time a block, failed or not; tags that it learns go into the dictionary it is given."""
+    started = time.perf_counter()
+    learnt: dict[str, str] = dict(tags)
+    try:
+        yield learnt
+    finally:
+        timing(name, time.perf_counter() - started, **learnt)
+
+
+def _checked(name: str, kind: Kind, tags: Mapping[str, str]) -> tuple[Metric, Mapping[str, str]]:
+    metric = METRICS[name]
+    if metric.kind is not kind or set(tags) != set(metric.tags):
+        raise ValueError(f"{name} is a {metric.kind} with the tags {', '.join(metric.tags)}")
+    if not _sinks:
+        return metric, tags
+    return metric, {tag: scrub_text(str(tags[tag])) for tag in metric.tags}
