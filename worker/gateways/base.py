@@ -22,7 +22,7 @@ from models.money import Money
 
 
 class Advice(StrEnum):
-    """What a decline asks of us. `providers.md` names each signal's action; codes.py is the table."""
+    """What a decline asks of us; each provider's `codes.py` is the table."""
 
     RETRY = "retry"  # the ladder
     RETRY_ONCE = "retry_once"
@@ -175,7 +175,14 @@ class Gateway(Protocol):
     def create_customer(self, *, key: str, company_id: UUID, name: str, email: str) -> str:
         """Create the company's customer at the provider; return its id."""
 
-    def attach_method(self, *, key: str, customer: str, token: str, type: str) -> MethodAnswer:
+    def attach_method(
+        self,
+        *,
+        key: str,
+        customer: str,
+        token: str,
+        type: str,  # noqa: A002  the column's and the API's name
+    ) -> MethodAnswer:
         """Turn a one-time token (`tok_…`, `pm_…`) into a method kept for `customer`."""
 
     def detach_method(self, *, key: str, method: str) -> None:

@@ -1,0 +1,131 @@
+"""A wire that answers as it is told: for what only a wire can do (hang, drop, trickle, garble)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+Behaviour = Callable[["_Handler"], None]
+
+
+@dataclass
+class Seen:
+    method: str
+    path: str
+    headers: dict[str, str]
+    form: dict[str, str]
+    query: dict[str, str]
+
+
+@dataclass
+class Wire:
+    """The script is played one behaviour a request; the last one is repeated for ever."""
+
+    url: str
+    seen: list[Seen] = field(default_factory=list)
+    script: deque[Behaviour] = field(default_factory=deque)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def says(self, *behaviours: Behaviour) -> None:
+        self.script = deque(behaviours)
+
+    def next(self) -> Behaviour:
+        return self.script.popleft() if len(self.script) > 1 else self.script[0]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wire: Wire
+
+    def handle_one(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length).decode()
+        parts = urlsplit(self.path)
+        self.wire.seen.append(
+            Seen(
+                self.command,
+                parts.path,
+                {k.lower(): v for k, v in self.headers.items()},
+                dict(parse_qsl(body, keep_blank_values=True)),
+                dict(parse_qsl(parts.query)),
+            )
+        )
+        self.wire.next()(self)
+
+    do_GET = do_POST = do_DELETE = handle_one  # noqa: N815  the names that http.server calls
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its own name
+        pass
+
+
+def answer(
+    body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None, raw: bytes = b""
+) -> Behaviour:
+    def play(handler: _Handler) -> None:
+        sent = raw or json.dumps(body).encode()
+        handler.send_response(status)
+        handler.send_header("Request-Id", "req_wire")
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(sent)))
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(sent)
+
+    return play
+
+
+def failure(status: int, headers: dict[str, str] | None = None, **error: Any) -> Behaviour:
+    return answer({"error": error}, status=status, headers=headers)
+
+
+def hang(handler: _Handler) -> None:
+    handler.wire.stopping.wait(10)
+    handler.close_connection = True
+
+
+def drop(handler: _Handler) -> None:
+    handler.close_connection = True
+
+
+def truncate(handler: _Handler) -> None:
+    """Promise a long body, send its start, and hang up."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"id": "pi_1", "client_secret": "pi_1_secret_canary"')
+    handler.close_connection = True
+
+
+def trickle(handler: _Handler) -> None:
+    """Send a byte at a time, each well within a read timeout, without end."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    for _ in range(1000):
+        if handler.wire.stopping.wait(0.05):
+            break
+        try:
+            handler.wfile.write(b" ")
+        except OSError:
+            break
+    handler.close_connection = True
+
+
+class WireServer(ThreadingHTTPServer):
+    daemon_threads = True
+    wire: Wire
+
+
+def serve() -> WireServer:
+    handler = type("Handler", (_Handler,), {})
+    server = WireServer(("127.0.0.1", 0), handler)
+    server.wire = Wire(url=f"http://127.0.0.1:{server.server_port}")
+    handler.wire = server.wire
+    return server

@@ -1,0 +1,217 @@
+"""The Stripe gateway: each method is one or two calls, each with its own idempotency key."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import stripe
+
+from worker.gateways.base import (
+    ChargeRequest,
+    Intent,
+    MethodAnswer,
+    RefundAnswer,
+    RefundRequest,
+    Rejected,
+)
+from worker.gateways.stripe.calls import pages, read, write
+from worker.gateways.stripe.translate import (
+    charge_params,
+    id_of,
+    intent_of,
+    method_of,
+    refund_of,
+    refund_params,
+)
+from worker.gateways.stripe.wire import PooledClient
+
+# stripe-python tells Stripe about our machine unless it is told not to.
+stripe.enable_telemetry = False
+# At DEBUG it logs whole bodies, client secrets among them.
+logging.getLogger("stripe").setLevel(logging.WARNING)
+
+THREADS = 64  # a worker's threads: each keeps a connection
+CLOCK_MARGIN_S = 86_400  # Stripe's clock against ours, generously
+
+
+class StripeGateway:
+    """Stripe through stripe-python, at `api_base` (empty for Stripe itself). Thread-safe."""
+
+    name = "stripe"
+    key_life_s = 23 * 3600  # Stripe keeps a key for 24 h; past that the same key charges again
+
+    def __init__(self, *, api_key: str, api_base: str, timeout_s: float) -> None:
+        self._transport = PooledClient(timeout_s=timeout_s, threads=THREADS)
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": api_base.rstrip("/")} if api_base else None,
+            max_network_retries=0,
+            http_client=self._transport,
+        ).v1
+
+    def close(self) -> None:
+        """Drop the idle connections."""
+        self._transport.close()
+
+    def create_customer(self, *, key: str, company_id: UUID, name: str, email: str) -> str:
+        """Create the company's customer at Stripe; return its id."""
+        params: Any = {
+            "name": name,
+            "email": email,
+            "metadata": {"company_id": str(company_id), "attempt_key": key},
+        }
+        return write(
+            "customers.create",
+            lambda: self._client.customers.create(params, {"idempotency_key": key}),
+            lambda body, _: str(body["id"]),
+        )
+
+    def attach_method(self, *, key: str, customer: str, token: str, type: str) -> MethodAnswer:  # noqa: A002  the protocol's word
+        """Keep a `tok_…` or `pm_…` for `customer`. What is attached already stays as it is."""
+        method = self._method_of_token(key, token, type) if token.startswith("tok_") else token
+        try:
+            return write(
+                "payment_methods.attach",
+                lambda: self._client.payment_methods.attach(
+                    method, {"customer": customer}, {"idempotency_key": f"{key}:attach"}
+                ),
+                method_of,
+            )
+        except Rejected:
+            kept = self._kept_method(method, customer)
+            if kept is None:
+                raise
+            return kept
+
+    def _method_of_token(self, key: str, token: str, type: str) -> str:  # noqa: A002
+        if type != "card":
+            raise Rejected(message=f"a token cannot become a {type}", code="token_of_wrong_type")
+        params: Any = {"type": "card", "card": {"token": token}, "metadata": {"attempt_key": key}}
+        return write(
+            "payment_methods.create",
+            lambda: self._client.payment_methods.create(
+                params, {"idempotency_key": f"{key}:create"}
+            ),
+            lambda body, _: str(body["id"]),
+        )
+
+    def _kept_method(self, method: str, customer: str) -> MethodAnswer | None:
+        """Return the method if it belongs to `customer` already, else nothing."""
+
+        def theirs(body: Mapping[str, Any], request_id: str) -> MethodAnswer | None:
+            is_theirs = id_of(body.get("customer")) == customer
+            return method_of(body, request_id=request_id) if is_theirs else None
+
+        try:
+            return read(
+                "payment_methods.retrieve",
+                lambda: self._client.payment_methods.retrieve(method),
+                theirs,
+            )
+        except Rejected:
+            return None
+
+    def detach_method(self, *, key: str, method: str) -> None:
+        """Forget a method. One that is unknown or belongs to nobody any more is no error."""
+        try:
+            write(
+                "payment_methods.detach",
+                lambda: self._client.payment_methods.detach(
+                    method, options={"idempotency_key": key}
+                ),
+                method_of,
+            )
+        except Rejected:
+            if not self._is_gone(method):
+                raise
+
+    def _is_gone(self, method: str) -> bool:
+        try:
+            return read(
+                "payment_methods.retrieve",
+                lambda: self._client.payment_methods.retrieve(method),
+                lambda body, _: not body.get("customer"),
+            )
+        except Rejected as refusal:
+            return refusal.code == "resource_missing"
+
+    def charge(self, request: ChargeRequest) -> Intent:
+        """Create an intent and, with a method, confirm it in the same call.
+
+        Off-session a card that wants 3-D Secure is `Declined` with advice ASK; its `provider_id`
+        is the intent that the customer can confirm later.
+        """
+        params: Any = charge_params(request)
+        return write(
+            "payment_intents.create",
+            lambda: self._client.payment_intents.create(params, {"idempotency_key": request.key}),
+            intent_of,
+        )
+
+    def retrieve(self, provider_id: str) -> Intent:
+        """Look an intent up; a decline is told in `decline`, not raised."""
+        return read(
+            "payment_intents.retrieve",
+            lambda: self._client.payment_intents.retrieve(provider_id),
+            intent_of,
+        )
+
+    def find(self, *, transaction_id: UUID, customer: str, key: str) -> list[Intent]:
+        """Return the customer's intents of our transaction, newest first.
+
+        An empty `key` asks for those of all attempts.
+
+        Raises:
+            OutcomeUnknown: more intents than may be listed, so that "none" cannot be said.
+        """
+        params: dict[str, Any] = {"customer": customer}
+        if transaction_id.version == 7:  # noqa: PLR2004  RFC 9562: its first 48 bits are a time
+            params["created"] = {"gte": (transaction_id.int >> 80) // 1000 - CLOCK_MARGIN_S}
+        bodies = pages("payment_intents.list", self._client.payment_intents.list, params)
+        ours = [
+            body
+            for body in bodies
+            if (about := body.get("metadata") or {}).get("transaction_id") == str(transaction_id)
+            and (not key or about.get("attempt_key", key) == key)
+        ]
+        return [intent_of(body) for body in ours]
+
+    def cancel(self, *, key: str, provider_id: str) -> Intent:
+        """Cancel an intent; one that cannot be cancelled any more is returned as it is."""
+        try:
+            return write(
+                "payment_intents.cancel",
+                lambda: self._client.payment_intents.cancel(
+                    provider_id, options={"idempotency_key": key}
+                ),
+                intent_of,
+            )
+        except Rejected as refusal:
+            if refusal.code != "payment_intent_unexpected_state":
+                raise
+        return self.retrieve(provider_id)
+
+    def refund(self, request: RefundRequest) -> RefundAnswer:
+        """Give money back."""
+        params: Any = refund_params(request)
+        return write(
+            "refunds.create",
+            lambda: self._client.refunds.create(params, {"idempotency_key": request.key}),
+            refund_of,
+        )
+
+    def retrieve_refund(self, provider_id: str) -> RefundAnswer:
+        """Look a refund up."""
+        return read(
+            "refunds.retrieve", lambda: self._client.refunds.retrieve(provider_id), refund_of
+        )
+
+    def find_refunds(self, *, provider_id: str) -> list[RefundAnswer]:
+        """Return the refunds of an intent, newest first."""
+        params: dict[str, Any] = {"payment_intent": provider_id}
+        return [
+            refund_of(body) for body in pages("refunds.list", self._client.refunds.list, params)
+        ]
