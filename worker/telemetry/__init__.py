@@ -13,6 +13,7 @@ from worker.telemetry.context import bind, current, note, request_id_from
 from worker.telemetry.logs import configure_logs
 from worker.telemetry.metrics import Sink, count, timed, timing, use_sinks
 from worker.telemetry.prometheus import metrics_page
+from worker.telemetry.redaction import redact
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -24,10 +25,14 @@ __all__ = [
     "current",
     "metrics_page",
     "note",
+    "redact",
     "request_id_from",
     "timed",
     "timing",
 ]
+
+
+_configured: tuple[Settings, str] | None = None
 
 
 def configure(settings: Settings, process: str) -> None:
@@ -37,12 +42,20 @@ def configure(settings: Settings, process: str) -> None:
         settings: tells what is switched on.
         process: `web`, `worker`, `beat`, `command`; a field of every line and metric.
     """
+    global _configured  # noqa: PLW0603  one telemetry a process
     configure_logs(settings, process)
-    sinks: list[Sink] = []
+    if _configured == (settings, process):
+        return  # also in a child of the process that did it: each part follows a fork by itself
     if settings.sentry_dsn:
         from worker.telemetry.sentry import configure_sentry
 
         configure_sentry(settings, process)
+    use_sinks(*_sinks_of(settings, process))
+    _configured = (settings, process)
+
+
+def _sinks_of(settings: Settings, process: str) -> list[Sink]:
+    sinks: list[Sink] = []
     if settings.datadog_host:
         from worker.telemetry.statsd import StatsdSink
 
@@ -51,4 +64,4 @@ def configure(settings: Settings, process: str) -> None:
         from worker.telemetry.prometheus import PrometheusSink
 
         sinks.append(PrometheusSink(settings))
-    use_sinks(*sinks)
+    return sinks

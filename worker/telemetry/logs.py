@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import orjson
 
 from worker.telemetry.context import current
-from worker.telemetry.redaction import scrub, scrub_text
+from worker.telemetry.redaction import redact, scrub
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,8 +29,8 @@ HIJACKERS = ("celery", "celery.task", "celery.redirected", "flask.app", "py.warn
 # Loggers on which their libraries like to hang handlers of their own.
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_LEFT_OUT = {"data"}
-# Celery's own copy of a task's arguments beside every message.
+_CELERYS = {"data"}
+# What Celery hangs on its lines: of it the id and name of the task are kept, never the arguments.
 
 _log = logging.getLogger(__name__)
 
@@ -42,22 +42,26 @@ def told(record: logging.LogRecord, process: str) -> dict[str, Any]:
     extras = {
         name: value
         for name, value in vars(record).items()
-        if name not in _STANDARD and name not in _LEFT_OUT
+        if name not in _STANDARD and name not in _CELERYS
     }
     fields: dict[str, Any] = {
         "time": time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": record.levelname,
         "logger": record.name,
-        "message": scrub_text(_message(record)),
+        "message": redact(_message(record)),
         "process": process,
         "pid": record.process,
         **current(),
     }
+    data = vars(record).get("data")
+    if isinstance(data, dict) and "id" in data and "name" in data:
+        fields.setdefault("task_id", data["id"])
+        fields.setdefault("task", data["name"])
     fields |= {name: value for name, value in scrub(extras).items() if name not in fields}
     if record.exc_info and record.exc_info[1] is not None:
-        fields["exception"] = scrub_text(logging.Formatter().formatException(record.exc_info))
+        fields["exception"] = redact(logging.Formatter().formatException(record.exc_info))
     if record.stack_info:
-        fields["stack"] = scrub_text(record.stack_info)
+        fields["stack"] = redact(record.stack_info)
     return fields
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from worker.telemetry.redaction import scrub_text
+from worker.telemetry.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,8 +43,8 @@ METRICS = {
     for metric in (
         Metric("http.requests", _C, ("method", "status"), "Requests answered."),
         Metric("http.seconds", _T, ("method", "status"), "From request to answer."),
-        Metric("task.runs", _C, ("task", "state"), "Task runs that ended."),
-        Metric("task.seconds", _T, ("task", "state"), "From start to end of a task run."),
+        Metric("task", _T, ("task",), "From start to end of a task run."),
+        Metric("task.failed", _C, ("task",), "Task runs that raised."),
         Metric("payments.started", _C, ("provider",), "Payments accepted."),
         Metric("payments.charged", _C, ("provider", "outcome"), "Charges by what became of them."),
         Metric("payments.refunded", _C, ("provider", "outcome"), "Refunds by what became of them."),
@@ -55,7 +55,7 @@ METRICS = {
         Metric("webhooks.handled", _C, ("provider", "type", "outcome"), "Webhooks acted upon."),
         Metric("outbox.resent", _C, ("task",), "Owed tasks that were sent again."),
         Metric("outbox.dead", _C, ("task",), "Owed tasks that became dead letters."),
-        Metric("outbox.publish_failed", _C, (), "Messages left to the sweeper: no broker."),
+        Metric("outbox.recalled", _C, (), "Owed tasks made due at once: the broker lost them."),
         Metric("events.published", _C, ("event",), "Events sent to the relay."),
         Metric("cache.away", _C, (), "Calls given up because Redis is away."),
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
@@ -120,4 +120,4 @@ def _checked(name: str, kind: Kind, tags: Mapping[str, str]) -> tuple[Metric, Ma
         raise ValueError(f"{name} is a {metric.kind} with the tags {', '.join(metric.tags)}")
     if not _sinks:
         return metric, tags
-    return metric, {tag: scrub_text(str(tags[tag])) for tag in metric.tags}
+    return metric, {tag: redact(str(tags[tag])) for tag in metric.tags}

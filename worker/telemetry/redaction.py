@@ -129,7 +129,7 @@ _GROUP = re.compile(r"\d+")
 _CARD_LENGTHS = range(13, 20)
 
 
-def scrub_text(text: str) -> str:
+def redact(text: str) -> str:
     """Return the text with every secret in it replaced."""
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)
@@ -186,14 +186,14 @@ def _scrub(value: Any, path: tuple[int, ...]) -> Any:
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
-        return value if scrub_text(str(value)) == str(value) else REDACTED
+        return value if redact(str(value)) == str(value) else REDACTED
     if isinstance(value, str):
-        return scrub_text(value)
+        return redact(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return scrub_text(bytes(value).decode("utf-8", "backslashreplace"))
+        return redact(bytes(value).decode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping | Sequence | AbstractSet):
         return _scrub_container(value, path)
-    return scrub_text(_text_of(value))
+    return redact(_text_of(value))
 
 
 def _scrub_container(value: Any, path: tuple[int, ...]) -> Any:
@@ -202,7 +202,7 @@ def _scrub_container(value: Any, path: tuple[int, ...]) -> Any:
     path = (*path, id(value))
     if isinstance(value, Mapping):
         return {
-            scrub_text(str(key)): REDACTED
+            redact(str(key)): REDACTED
             if is_secret_name(str(key)) and item is not None and not isinstance(item, bool)
             else _scrub(item, path)
             for key, item in value.items()
