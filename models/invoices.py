@@ -59,9 +59,7 @@ class Invoice(Moving):
     }
 
     number: Mapped[str] = mapped_column(String(40))
-    status: Mapped[InvoiceStatus] = mapped_column(
-        words(InvoiceStatus), default=InvoiceStatus.DRAFT
-    )
+    status: Mapped[InvoiceStatus] = mapped_column(words(InvoiceStatus), default=InvoiceStatus.DRAFT)
     amount: Mapped[Decimal]
     amount_paid: Mapped[Decimal] = mapped_column(default=Decimal(0))
     currency: Mapped[str] = mapped_column(CURRENCY, default="INR")

@@ -151,7 +151,7 @@ def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None
 
 def fail(
     session: Session, owed_id: UUID, *, moment: datetime, error: str, backoff_s: float
-) -> OwedStatus | None:
+) -> Owed | None:
     """Count a failure: due again after 1, 2, 4, 8 times `backoff_s`, then dead."""
     owed = session.get(Owed, owed_id, with_for_update=True)
     if owed is None:
@@ -165,7 +165,7 @@ def fail(
         owed.due_at = moment
     else:
         owed.due_at = moment + timedelta(seconds=backoff_s * 2 ** (owed.failures - 1))
-    return owed.status
+    return owed
 
 
 def overdue(
@@ -187,9 +187,7 @@ def overdue(
     )
     return session.scalars(
         select(Owed)
-        .where(
-            Owed.status == OwedStatus.OWED, Owed.queue == queue, Owed.due_at <= moment, *waiting
-        )
+        .where(Owed.status == OwedStatus.OWED, Owed.queue == queue, Owed.due_at <= moment, *waiting)
         .order_by(Owed.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

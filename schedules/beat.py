@@ -1,0 +1,15 @@
+"""Beat's entries: which periodic task rings how often. Each only says "claim what is due"."""
+
+from __future__ import annotations
+
+# Once a minute is fine for what is counted in minutes; the sweep is what a crash waits for.
+RESOLVE_EVERY_S = 20.0
+FORGET_EVERY_S = 3600.0
+
+
+def entries(*, sweep_every_s: float) -> dict[str, float]:
+    """Return the periodic tasks by name and the seconds between their rings."""
+    return {
+        "outbox.sweep": sweep_every_s,
+        "outbox.forget_expired": FORGET_EVERY_S,
+    }

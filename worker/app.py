@@ -1,0 +1,214 @@
+"""The Celery app and the two kinds of task.
+
+`task` is one transaction: it locks what is owed, acts, and ends the debt in the same commit.
+`calling_task` reaches a provider: it claims, calls with no transaction open, and records; it gets
+a `Debt` that it claims and ends in its own transactions.
+
+A message carries the id of an outbox row. What the task works from is the row; a message whose row
+is gone, claimed or dead does nothing, so any message may come any number of times.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+from sqlalchemy.orm import Session
+
+from models import outbox
+from models.clock import now
+from models.outbox import Owed, OwedStatus
+from models.timeline import Cause
+from worker import telemetry
+from worker.database import in_transaction, is_away, is_conflict
+from worker.settings import settings
+
+log = logging.getLogger(__name__)
+
+TransactionWork = Callable[..., None]
+CallingWork = Callable[..., None]
+OnFailure = Callable[[Session, Owed, str], None]
+
+
+class Later(Exception):
+    """The work cannot be done yet; it goes back without counting as a failure."""
+
+    def __init__(self, why: str, *, after_s: float) -> None:
+        super().__init__(why)
+        self.after_s = after_s
+
+
+@dataclass(frozen=True)
+class Debt:
+    """What is owed, as a calling task holds it."""
+
+    id: UUID
+    company_id: UUID | None
+    request_id: str | None
+
+    def claim(self, session: Session, moment: datetime) -> bool:
+        """Take it under a lease; False if it is done, dead or in other hands."""
+        lease_s = settings().claim_lease_s
+        return outbox.claim(session, self.id, moment=moment, for_s=lease_s) is not None
+
+    def end(self, session: Session) -> None:
+        """End it, in the transaction that records the effect."""
+        outbox.end(session, self.id)
+
+    def defer(self, session: Session, *, until: datetime, why: str) -> None:
+        """Put it off, in the transaction that records why."""
+        outbox.defer(session, self.id, until=until, why=why)
+
+    def cause(self, why: str) -> Cause:
+        """Return this task as a cause for the timeline."""
+        return Cause(why=why, request_id=self.request_id, task_id=self.id)
+
+
+app = Celery("paybeat")
+app.config_from_object("celeryconfig")
+
+
+def task(
+    name: str, *, on_failure: OnFailure | None = None
+) -> Callable[[TransactionWork], TransactionWork]:
+    """Register a one-transaction task: `work(session, cause, **arguments)`.
+
+    The session is the company's whose work it is. Raising rolls everything back and counts a
+    failure; raising `Later` does not count.
+
+    Args:
+        name: `<module>.<verb>`.
+        on_failure: called as `(session, owed, error)` in the transaction that counts a failure;
+            `owed.status` tells whether it was the last.
+    """
+
+    def register(work: TransactionWork) -> TransactionWork:
+        def act(session: Session, owed_id: UUID) -> None:
+            owed = outbox.take(session, owed_id)
+            if owed is None:
+                return
+            session.info["company_id"] = owed.company_id
+            cause = Cause(why=name, request_id=owed.request_id, task_id=owed.id)
+            with telemetry.bind(**_ids_of(owed)):
+                work(session, cause, **owed.arguments)
+            session.flush()
+            outbox.end(session, owed.id)
+
+        def run(owed_id: UUID) -> None:
+            in_transaction(act, None, owed_id)
+
+        _register(name, run, on_failure)
+        return work
+
+    return register
+
+
+def calling_task(
+    name: str, *, on_failure: OnFailure | None = None
+) -> Callable[[CallingWork], CallingWork]:
+    """Register a task that calls a provider: `work(debt, **arguments)`.
+
+    It must claim the debt in its first transaction and end or defer it in its last.
+    """
+
+    def register(work: CallingWork) -> CallingWork:
+        def read(session: Session, owed_id: UUID) -> Owed | None:
+            owed = session.get(Owed, owed_id)
+            return owed if owed is not None and owed.status == OwedStatus.OWED else None
+
+        def run(owed_id: UUID) -> None:
+            owed = in_transaction(read, None, owed_id)
+            if owed is None:
+                return
+            debt = Debt(owed.id, owed.company_id, owed.request_id)
+            with telemetry.bind(**_ids_of(owed)):
+                work(debt, **owed.arguments)
+
+        _register(name, run, on_failure)
+        return work
+
+    return register
+
+
+def periodic(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register what beat rings: it claims what is due, so any number of rings do no harm."""
+
+    def register(work: Callable[[], None]) -> Callable[[], None]:
+        @app.task(name=name, ignore_result=True)
+        @functools.wraps(work)
+        def celery_task() -> None:
+            with telemetry.bind(task=name), telemetry.timed("task", task=name):
+                work()
+
+        return work
+
+    return register
+
+
+def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | None) -> None:
+    @app.task(name=name, bind=True, ignore_result=True)
+    def celery_task(self: Any, owed_id: str, **_ids: str) -> None:
+        identity = UUID(owed_id)
+        request_id = self.request.get("request_id")
+        with (
+            telemetry.bind(task_id=owed_id, task=name, request_id=request_id),
+            telemetry.timed("task", task=name),
+        ):
+            # What came back to the queue may have killed its worker: count before it runs again.
+            if not self.request.delivery_info.get("redelivered") or _may_start(name, identity):
+                _guarded(name, identity, run, on_failure)
+
+
+def _may_start(name: str, owed_id: UUID) -> bool:
+    if in_transaction(outbox.count_start, None, owed_id, moment=now()):
+        return True
+    log.error("task %s is dead: its worker died too often", name)
+    telemetry.count("outbox.dead", task=name)
+    return False
+
+
+def _guarded(
+    name: str, owed_id: UUID, run: Callable[[UUID], None], on_failure: OnFailure | None
+) -> None:
+    """Run; a failure puts the debt back with a delay and never reaches Celery."""
+    try:
+        run(owed_id)
+    except Later as later:
+        until = now() + timedelta(seconds=later.after_s)
+        in_transaction(outbox.defer, None, owed_id, until=until, why=str(later))
+    except Exception as error:
+        if is_away(error) or is_conflict(error):
+            # Nothing can be recorded, or nothing was wrong with the work: the row is due by date.
+            log.warning("task %s waits for the database: %s", name, type(error).__name__)
+            return
+        log.exception("task %s failed", name)
+        telemetry.count("task.failed", task=name)
+        said = f"{type(error).__name__}: {telemetry.redact(str(error))}"
+        if in_transaction(_count_failure, None, owed_id, said, on_failure) is OwedStatus.DEAD:
+            log.error("task %s is dead after its last failure", name)  # noqa: TRY400  told above
+            telemetry.count("outbox.dead", task=name)
+
+
+def _count_failure(
+    session: Session, owed_id: UUID, error: str, on_failure: OnFailure | None
+) -> OwedStatus | None:
+    backoff_s = settings().outbox_backoff_s
+    owed = outbox.fail(session, owed_id, moment=now(), error=error, backoff_s=backoff_s)
+    if owed is None:
+        return None
+    if on_failure is not None:
+        session.info["company_id"] = owed.company_id
+        on_failure(session, owed, error)
+    return owed.status
+
+
+def _ids_of(owed: Owed) -> dict[str, str]:
+    transaction_id = owed.arguments.get("transaction_id")
+    ids = {"transaction_id": transaction_id, "company_id": owed.company_id}
+    return {name: str(value) for name, value in ids.items() if value}

@@ -1,0 +1,107 @@
+"""Redis as a process holds it: bounded in time, with a breaker, so that a hung Redis costs once.
+
+Redis holds nothing that cannot be lost. Whoever uses it must go on without it: `CacheAway` says
+that it cannot be asked now, at once while the breaker is open.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from worker.settings import settings
+
+T = TypeVar("T")
+
+# A healthy Redis answers in under a millisecond; half a second is a hung one.
+TIMEOUT_S = 0.5
+# How long nobody asks again after a failure; then one caller probes.
+OPEN_S = 1.0
+
+
+class CacheAway(Exception):
+    """Redis cannot be asked now."""
+
+
+class Breaker:
+    """Lets nobody through for a while after a failure, then one probe at a time."""
+
+    def __init__(self, *, open_s: float = OPEN_S, clock: Callable[[], float] = time.monotonic):
+        self._open_s = open_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._closed_from = 0.0
+        self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call would be refused now."""
+        return self._is_open and self._clock() < self._closed_from
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Run `work`, or raise CacheAway: at once while open, else when it fails to reach Redis."""
+        if self._is_open and not self._may_probe():
+            raise CacheAway("Redis is away")
+        try:
+            answer = work()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self._trip()
+            raise CacheAway(str(error)) from error
+        if self._is_open:
+            self._is_open = False
+        return answer
+
+    def _may_probe(self) -> bool:
+        with self._lock:
+            moment = self._clock()
+            if moment < self._closed_from:
+                return False
+            self._closed_from = moment + self._open_s
+            return True
+
+    def _trip(self) -> None:
+        with self._lock:
+            self._is_open = True
+            self._closed_from = self._clock() + self._open_s
+
+
+def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 256) -> redis.Redis:
+    """Return a client that never waits longer than `timeout_s` and never retries by itself."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=max_connections,
+        health_check_interval=0,
+        decode_responses=True,
+    )
+
+
+class Cache:
+    """A client behind a breaker: `cache().do(lambda r: r.get("key"))`."""
+
+    def __init__(self, url: str) -> None:
+        self.client = connect(url)
+        self.breaker = Breaker()
+
+    def do(self, work: Callable[[Any], T]) -> T:
+        """Run `work(client)`.
+
+        Raises:
+            CacheAway: Redis is away or hangs; nothing may be concluded from that.
+        """
+        return self.breaker.call(lambda: work(self.client))
+
+
+@cache
+def shared() -> Cache:
+    """Return this process's cache."""
+    return Cache(settings().cache_url)

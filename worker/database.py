@@ -1,0 +1,143 @@
+"""The database as a process holds it: one engine, transactions, and what follows a commit.
+
+    with transaction(company_id=...) as session:     one try
+    in_transaction(record, attempt_id, answer)       run again whole on a deadlock
+
+After the commit, what was enqueued is sent to the broker; that the broker is away changes nothing,
+because the rows are there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+import tenacity
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from models import outbox
+from models.base import COMPANY
+from models.clock import now
+from models.outbox import Owed
+from worker import dispatch, telemetry
+from worker.cache import CacheAway
+from worker.settings import settings
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# 1020 record changed (MariaDB snapshot isolation), 1205 lock wait timeout, 1213 deadlock.
+CONFLICTS = frozenset({1020, 1205, 1213})
+# Connection refused or lost, server shutting down or starting, too many connections, read-only.
+AWAY = frozenset({1040, 1053, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2002, 2003, 2006, 2013})
+TRIES = 8
+
+
+@cache
+def engine() -> Engine:
+    """Return this process's engine. READ COMMITTED, so that a lock holds a row and no gap."""
+    return create_engine(
+        settings().database_url,
+        isolation_level="READ COMMITTED",
+        pool_size=settings().database_pool,
+        max_overflow=settings().database_pool,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        # A database that hangs must not hang us: the caller gets a 503 and tries again.
+        connect_args={"connect_timeout": 3, "read_timeout": 20, "write_timeout": 20},
+    )
+
+
+def error_number(error: BaseException) -> int | None:
+    """Return MySQL's number of an error, if it has one."""
+    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
+        number = error.orig.args[0]
+        return number if isinstance(number, int) else None
+    return None
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether running the whole transaction again can help."""
+    return isinstance(error, StaleDataError) or error_number(error) in CONFLICTS
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database could not be reached, so that nothing was done or it is not known."""
+    if isinstance(error, PoolTimeoutError):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError) and error_number(error) in AWAY
+
+
+@contextmanager
+def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
+    """Open a session in one transaction; commit at the end, then send what was enqueued.
+
+    Args:
+        company_id: whose rows the session may see; without it, only queries that say that they
+            span companies are let through.
+    """
+    info = {
+        COMPANY: company_id,
+        "request_id": telemetry.current().get("request_id"),
+        "resend_after_s": settings().outbox_resend_after_s,
+    }
+    with Session(engine(), expire_on_commit=False, info=info) as session:
+        with session.begin():
+            yield session
+        owed = session.info.pop("owed", [])
+    if owed:
+        _ring(owed)
+
+
+def _ring(owed: list[Owed]) -> None:
+    """Send what was just committed; with the broker away it is due at once, for the sweeper."""
+    try:
+        dispatch.send(owed)
+    except CacheAway as error:
+        log.warning("broker away, %d tasks wait in the outbox: %s", len(owed), error)
+    else:
+        return
+    try:
+        with Session(engine()) as session, session.begin():
+            outbox.recall(session, [row.id for row in owed], moment=now())
+    except SQLAlchemyError:
+        log.warning("could not mark %d tasks as due: they are by their date", len(owed))
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(is_conflict),
+    stop=tenacity.stop_after_attempt(TRIES),
+    wait=tenacity.wait_random_exponential(multiplier=0.005, max=0.3),
+    reraise=True,
+)
+def _again(work: Callable[[], T]) -> T:
+    return work()
+
+
+def in_transaction(
+    work: Callable[Concatenate[Session, P], T],
+    company_id: UUID | None,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run `work(session, ...)` in a transaction of `company_id`, again whole on a conflict."""
+
+    def once() -> T:
+        with transaction(company_id=company_id) as session:
+            return work(session, *args, **kwargs)
+
+    return _again(once)
