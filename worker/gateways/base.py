@@ -62,7 +62,11 @@ class Declined(GatewayError):
 
 @dataclass(kw_only=True, eq=False)
 class Unavailable(GatewayError):
-    """The provider surely did not execute the call (429, refused connection, lock timeout)."""
+    """The provider surely did not execute the call (429, refused connection, lock timeout).
+
+    A look-up without an answer is this too: it changes nothing, so it is not unknown. What it was
+    asked about stays as unknown as before.
+    """
 
     retry_after_s: float | None = None
 
@@ -191,6 +195,21 @@ class Gateway(Protocol):
     def charge(self, request: ChargeRequest) -> Intent:
         """Create (and with a method: confirm) an intent. A decline raises `Declined`."""
 
+    def confirm(
+        self,
+        *,
+        key: str,
+        provider_id: str,
+        method: str | None,
+        off_session: bool,
+        return_url: str = "",
+    ) -> Intent:
+        """Try an intent that exists, with `method` or its own. A decline raises `Declined`.
+
+        One that has succeeded meanwhile is returned as it is. `return_url` is where the customer
+        comes back to after a redirect; without one no method that redirects can be used.
+        """
+
     def retrieve(self, provider_id: str) -> Intent:
         """Look an intent up; a decline is told in `decline`, not raised."""
 
@@ -198,7 +217,8 @@ class Gateway(Protocol):
         """Return the intents that carry our transaction id in their metadata, newest first.
 
         Built on listing by customer, which is consistent at once; a provider's search index lags.
-        `key` narrows to the attempt where the provider stores it in metadata (`attempt_key`).
+        `key` narrows to one attempt, which the gateway wrote into the metadata as `attempt_key`;
+        an empty one asks for all. When "none" cannot be said it raises, never returns too few.
         """
 
     def cancel(self, *, key: str, provider_id: str) -> Intent:

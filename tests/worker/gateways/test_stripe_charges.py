@@ -417,3 +417,48 @@ def test_one_gateway_a_provider_is_made_from_the_settings() -> None:
     assert gateway_for("stripe").name == "stripe"
     with pytest.raises(UnknownProvider):
         gateway_for("cash")
+
+
+def test_the_same_intent_is_confirmed_later_with_the_customer_there(
+    wire: Wire, gateway: StripeGateway
+) -> None:
+    wire.says(answer(intent(status="requires_action")))
+
+    confirmed = gateway.confirm(
+        key="attempt-2",
+        provider_id="pi_1",
+        method="pm_2",
+        off_session=False,
+        return_url="https://shop.example/back",
+    )
+
+    assert confirmed.status is IntentStatus.REQUIRES_ACTION
+    (seen,) = wire.seen
+    assert seen.path == "/v1/payment_intents/pi_1/confirm"
+    assert seen.headers["idempotency-key"] == "attempt-2"
+    assert seen.form == {
+        "off_session": "false",
+        "payment_method": "pm_2",
+        "return_url": "https://shop.example/back",
+    }
+
+
+def test_confirming_what_succeeded_meanwhile_returns_it(wire: Wire, gateway: StripeGateway) -> None:
+    wire.says(
+        failure(400, type="invalid_request_error", code="payment_intent_unexpected_state"),
+        answer(intent(amount_received=1234)),
+    )
+
+    found = gateway.confirm(key="k", provider_id="pi_1", method=None, off_session=True)
+
+    assert found.status is IntentStatus.SUCCEEDED
+    assert wire.seen[0].form == {"off_session": "true"}
+
+
+def test_confirming_with_a_method_that_is_gone_is_refused(
+    wire: Wire, gateway: StripeGateway
+) -> None:
+    wire.says(failure(404, type="invalid_request_error", code="resource_missing"))
+
+    with pytest.raises(Rejected):
+        gateway.confirm(key="k", provider_id="pi_1", method="pm_x", off_session=True)

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +32,7 @@ class Wire:
     seen: list[Seen] = field(default_factory=list)
     script: deque[Behaviour] = field(default_factory=deque)
     stopping: threading.Event = field(default_factory=threading.Event)
+    connections: int = 0
 
     def says(self, *behaviours: Behaviour) -> None:
         self.script = deque(behaviours)
@@ -103,24 +105,44 @@ def truncate(handler: _Handler) -> None:
     handler.close_connection = True
 
 
+def truncate_chunks(handler: _Handler) -> None:
+    """Hang up where the next chunk should begin, as a proxy does that lost its own server."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"10\r\n" + b" " * 16 + b"\r\n")
+    handler.close_connection = True
+
+
 def trickle(handler: _Handler) -> None:
     """Send a byte at a time, each well within a read timeout, without end."""
+    _drip(handler, "Content-Length", "100000", b" ")
+
+
+def trickle_chunks(handler: _Handler) -> None:
+    _drip(handler, "Transfer-Encoding", "chunked", b"1\r\n \r\n")
+
+
+def _drip(handler: _Handler, framing: str, value: str, drop: bytes) -> None:
     handler.send_response(200)
-    handler.send_header("Content-Length", "100000")
+    handler.send_header(framing, value)
     handler.end_headers()
-    for _ in range(1000):
-        if handler.wire.stopping.wait(0.05):
-            break
-        try:
-            handler.wfile.write(b" ")
-        except OSError:
-            break
+    with suppress(OSError):
+        for _ in range(200):
+            if handler.wire.stopping.wait(0.05):
+                break
+            handler.wfile.write(drop)
     handler.close_connection = True
 
 
 class WireServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     wire: Wire
+
+    def get_request(self) -> tuple[Any, Any]:
+        self.wire.connections += 1
+        return super().get_request()
 
 
 def serve() -> WireServer:

@@ -21,7 +21,8 @@ from tenacity import (
 )
 
 from worker.gateways.base import GatewayError, OutcomeUnknown, Rejected, Unavailable
-from worker.gateways.stripe.failures import TOO_MANY_REQUESTS, failure_of, unreadable
+from worker.gateways.stripe.failures import NOT_EXECUTED, failure_of, unreadable
+from worker.telemetry import count, current, note, timing
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def pages(name: str, list_page: Callable[[Any], Any], params: Mapping[str, Any])
 def _may_be_tried_again(error: BaseException) -> bool:
     if not isinstance(error, Unavailable) or (error.retry_after_s or 0) > LONGEST_PAUSE_S:
         return False
-    return error.code in {"not_connected", "lock_timeout"} or error.http_status == TOO_MANY_REQUESTS
+    return error.code in {"not_connected", *NOT_EXECUTED}
 
 
 _RETRYING = Retrying(
@@ -119,6 +120,12 @@ def _once(name: str, send: Send, reader: Reader[T], *, is_read: bool) -> T:
 
 def _tell(name: str, started: float, request_id: str, failure: GatewayError | None) -> None:
     outcome = type(failure).__name__ if failure else "ok"
+    seconds = time.perf_counter() - started
+    tags = {"provider": "stripe", "call": name, "outcome": outcome}
+    count("provider.calls", **tags)
+    timing("provider.seconds", seconds, **tags)
+    if current():  # within a task's block, so that its later lines carry the request too
+        note(provider_request_id=request_id)
     log.log(
         LEVELS.get(type(failure), logging.INFO) if failure else logging.INFO,
         "stripe %s: %s%s",
@@ -131,6 +138,6 @@ def _tell(name: str, started: float, request_id: str, failure: GatewayError | No
             "provider_request_id": request_id,
             "outcome": outcome,
             "code": failure.code if failure else "",
-            "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+            "duration_ms": round(seconds * 1000, 1),
         },
     )

@@ -20,6 +20,7 @@ from worker.gateways.base import (
 from worker.gateways.stripe.calls import pages, read, write
 from worker.gateways.stripe.translate import (
     charge_params,
+    confirm_params,
     id_of,
     intent_of,
     method_of,
@@ -34,6 +35,7 @@ stripe.enable_telemetry = False
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
 THREADS = 64  # a worker's threads: each keeps a connection
+UNEXPECTED_STATE = "payment_intent_unexpected_state"  # it moved on before we came
 CLOCK_MARGIN_S = 86_400  # Stripe's clock against ours, generously
 
 
@@ -151,6 +153,30 @@ class StripeGateway:
             intent_of,
         )
 
+    def confirm(
+        self,
+        *,
+        key: str,
+        provider_id: str,
+        method: str | None,
+        off_session: bool,
+        return_url: str = "",
+    ) -> Intent:
+        """Try an intent that exists; one that cannot be tried any more is returned as it is."""
+        params = confirm_params(method=method, off_session=off_session, return_url=return_url)
+        try:
+            return write(
+                "payment_intents.confirm",
+                lambda: self._client.payment_intents.confirm(
+                    provider_id, params, {"idempotency_key": key}
+                ),
+                intent_of,
+            )
+        except Rejected as refusal:
+            if refusal.code != UNEXPECTED_STATE:
+                raise
+        return self.retrieve(provider_id)
+
     def retrieve(self, provider_id: str) -> Intent:
         """Look an intent up; a decline is told in `decline`, not raised."""
         return read(
@@ -190,7 +216,7 @@ class StripeGateway:
                 intent_of,
             )
         except Rejected as refusal:
-            if refusal.code != "payment_intent_unexpected_state":
+            if refusal.code != UNEXPECTED_STATE:
                 raise
         return self.retrieve(provider_id)
 

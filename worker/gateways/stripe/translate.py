@@ -168,6 +168,16 @@ def charge_params(request: ChargeRequest) -> dict[str, Any]:
     return params
 
 
+def confirm_params(*, method: str | None, off_session: bool, return_url: str) -> Any:
+    """Return the parameters that try an intent again, with its own method unless one is given."""
+    params: dict[str, Any] = {"off_session": off_session}
+    if method is not None:
+        params["payment_method"] = method
+    if return_url:
+        params["return_url"] = return_url
+    return params
+
+
 def refund_params(request: RefundRequest) -> dict[str, Any]:
     """Return the parameters of a refund; our own reason goes into its metadata."""
     params: dict[str, Any] = {

@@ -70,12 +70,13 @@ class PooledClient(stripe.HTTPClient):
 def _read(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     """Return the whole body; a server that trickles is cut off at the deadline.
 
-    urllib3's own timeout starts anew with each byte, so it alone would never end the call.
+    urllib3's own timeout starts anew with each byte, so it alone would never end the call; and only
+    `read1` hands over what has come without waiting for its buffer to fill.
     """
     chunks = []
-    for chunk in answer.stream(CHUNK_BYTES):
+    while chunk := answer.read1(CHUNK_BYTES):
         chunks.append(chunk)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and answer.length_remaining != 0:
             answer.close()
             raise TimeoutError("the body took too long")
     answer.release_conn()
