@@ -1,1 +1,1 @@
-"""Tables with their state machines and queries, money, clock, tenancy. No Celery, Flask or Redis."""
+"""Tables with their state machines and queries, money, clock, tenancy. No Celery, no Flask."""

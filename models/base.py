@@ -82,7 +82,7 @@ def words(kind: type[StrEnum]) -> Enum:
     return Enum(kind, values_callable=lambda k: [word.value for word in k], validate_strings=True)
 
 
-AMOUNT = DECIMAL(15, 2)
+AMOUNT: DECIMAL[Decimal] = DECIMAL(15, 2)
 CURRENCY = CHAR(3)
 
 

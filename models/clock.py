@@ -14,6 +14,6 @@ def now() -> datetime:
 
 
 def advance_by(offset: Callable[[], timedelta]) -> None:
-    """Let `offset` say how far this process's clock stands ahead of the machine's (sandbox only)."""
+    """Let `offset` say how far this process's clock is ahead of the machine's (sandbox only)."""
     global _offset  # noqa: PLW0603  one clock a process
     _offset = offset

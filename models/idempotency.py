@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, CHAR, Index, Integer, String, UniqueConstraint, delete, select
+from sqlalchemy import CHAR, JSON, Index, Integer, String, UniqueConstraint, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CompanyOwned, across_companies

@@ -1,4 +1,4 @@
-"""Tenants (who runs Paybeat for their product), their companies, users, sessions and permissions."""
+"""Tenants (who run Paybeat for their product), their companies, users and permissions."""
 
 from __future__ import annotations
 

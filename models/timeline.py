@@ -1,4 +1,4 @@
-"""The timeline: what happened to a payment, an invoice or a refund, in order, and what caused it."""
+"""The timeline: what happened to a payment, an invoice or a refund, and what caused it."""
 
 from __future__ import annotations
 

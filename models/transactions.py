@@ -183,6 +183,7 @@ class PaymentAttempt(CompanyOwned, Changing):
     idempotency_key: Mapped[str] = mapped_column(String(100))
     # What was asked, to the letter: the same key must always carry the same parameters.
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    waits: Mapped[int] = mapped_column(Integer, default=0)  # times it was surely not executed
     leased_until: Mapped[datetime | None]
     first_called_at: Mapped[datetime | None]
     provider_id: Mapped[str | None] = mapped_column(String(100))
@@ -222,6 +223,14 @@ def lock(session: Session, transaction_id: UUID) -> Transaction | None:
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def lock_existing(session: Session, transaction_id: UUID) -> Transaction:
+    """Return a transaction that is known to exist, locked until the commit."""
+    payment = lock(session, transaction_id)
+    if payment is None:
+        raise LookupError(f"there is no transaction {transaction_id}")
+    return payment
 
 
 def open_attempt(session: Session, transaction_id: UUID) -> PaymentAttempt | None:

@@ -140,7 +140,7 @@ def periodic(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register what beat rings: it claims what is due, so any number of rings do no harm."""
 
     def register(work: Callable[[], None]) -> Callable[[], None]:
-        @app.task(name=name, ignore_result=True)
+        @app.task(name=name, ignore_result=True)  # type: ignore[untyped-decorator]
         @functools.wraps(work)
         def celery_task() -> None:
             with telemetry.bind(task=name), telemetry.timed("task", task=name):
@@ -152,7 +152,7 @@ def periodic(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
 
 
 def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | None) -> None:
-    @app.task(name=name, bind=True, ignore_result=True)
+    @app.task(name=name, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
     def celery_task(self: Any, owed_id: str, **_ids: str) -> None:
         identity = UUID(owed_id)
         request_id = self.request.get("request_id")

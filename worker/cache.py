@@ -33,7 +33,9 @@ class CacheAway(Exception):
 class Breaker:
     """Lets nobody through for a while after a failure, then one probe at a time."""
 
-    def __init__(self, *, open_s: float = OPEN_S, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, *, open_s: float = OPEN_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._open_s = open_s
         self._clock = clock
         self._lock = threading.Lock()

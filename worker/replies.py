@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ def new_key() -> str:
 
 
 def send(key: str, answer: dict[str, Any]) -> None:
-    """Give `answer` to whoever waits on `key`. With Redis away it is lost: the row is the answer."""
+    """Give `answer` to whoever waits on `key`. With Redis away it is lost: the row answers."""
     try:
         shared().do(
             lambda redis: (
@@ -49,9 +50,7 @@ def wait(key: str, *, timeout_s: float) -> dict[str, Any] | None:
         # Short waits bound what a Redis that hangs in the middle can cost.
         turn_s = min(left_s, 1.0)
         try:
-            found = shared().breaker.call(
-                lambda turn_s=turn_s: _waiting().blpop([PREFIX + key], timeout=turn_s)
-            )
+            found = shared().breaker.call(partial(_waiting().blpop, [PREFIX + key], timeout=turn_s))
         except CacheAway:
             return None
         if found is not None:

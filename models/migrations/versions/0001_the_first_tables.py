@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import mysql
 
 import models.base
 
@@ -376,6 +375,7 @@ def upgrade() -> None:
         ),
         sa.Column("idempotency_key", sa.String(length=100), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("waits", sa.Integer(), nullable=False),
         sa.Column("leased_until", models.base.Moment(fsp=6), nullable=True),
         sa.Column("first_called_at", models.base.Moment(fsp=6), nullable=True),
         sa.Column("provider_id", sa.String(length=100), nullable=True),

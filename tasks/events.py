@@ -1,0 +1,44 @@
+"""Publishing what companies are to hear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.outbox import BATCH, Owed, OwedStatus
+from models.timeline import Cause
+from worker import events
+from worker.app import Later, task
+from worker.cache import CacheAway
+
+# How soon to try again while Redis is away.
+AGAIN_S = 2.0
+
+
+@task("events.publish")
+def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, Any]) -> None:  # noqa: ARG001
+    """Publish this event and whatever else the company has owed, oldest first.
+
+    Safe twice: a second run finds no rows. A crash between publishing and the commit publishes
+    again; readers know a repeated event by its payload.
+    """
+    company_id = session.info["company_id"]
+    rows = session.scalars(
+        select(Owed)
+        .where(
+            Owed.company_id == company_id,
+            Owed.task == "events.publish",
+            Owed.status == OwedStatus.OWED,
+        )
+        .order_by(Owed.id)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    try:
+        events.publish(company_id, [row.arguments["event"] for row in rows])
+    except CacheAway as away:
+        raise Later(str(away), after_s=AGAIN_S) from away
+    for row in rows:
+        session.delete(row)

@@ -1,0 +1,171 @@
+"""Looking things up at the provider: lost answers, doubted states, secrets asked for again.
+
+lookups.resolve    an attempt whose outcome is unknown: look, and only within the life of its
+                   key send it again
+lookups.refresh    an event and our row disagree: fetch the intent and believe it
+lookups.reveal     the caller asks again for the client secret, which no row holds
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from models.clock import now
+from models.outbox import enqueue
+from models.timeline import note
+from models.transactions import (
+    AttemptStatus,
+    PaymentAttempt,
+    Status,
+    Transaction,
+    lock,
+    lock_existing,
+    open_attempt,
+)
+from tasks import settlement
+from tasks.payments import Claim, Outcome, record, request_of, review_when_dead
+from worker import replies
+from worker.app import Debt, calling_task
+from worker.database import in_transaction
+from worker.gateways import gateway_for
+from worker.gateways.base import GatewayError, Intent, OutcomeUnknown, Unavailable
+from worker.settings import settings
+
+log = logging.getLogger(__name__)
+
+# When an unknown outcome is looked up: first after settings.resolve_after_s, then ever slower.
+GROWTH = 5
+LONGEST = timedelta(hours=1)
+EXPIRED = "key_expired"
+
+
+@calling_task("lookups.resolve", on_failure=review_when_dead)
+def resolve(debt: Debt, *, transaction_id: str, look_ups: int = 0) -> None:
+    """Find out what became of a lost answer. Safe twice: an outcome that is known is left alone.
+
+    Looks up first. Only what the provider does not know, within the life of the attempt's key,
+    is sent again, under that same key and with the same parameters.
+    """
+    claim = in_transaction(_claim_unknown, debt.company_id, debt, UUID(transaction_id))
+    if claim is None:
+        return
+    gateway = gateway_for(claim.provider)
+    key_ends = in_transaction(
+        lambda session: _key_ends(session, claim.attempt_id, gateway.key_life_s), debt.company_id
+    )
+    outcome: Outcome
+    try:
+        found = gateway.find(
+            transaction_id=claim.transaction_id,
+            customer=claim.request.customer,
+            key=claim.request.key,
+        )
+        if found:
+            outcome = found[0]
+        elif now() < key_ends:
+            outcome = gateway.charge(claim.request)
+        else:
+            outcome = OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
+    except GatewayError as error:
+        outcome = error
+    in_transaction(_record_resolved, debt.company_id, debt, claim, outcome, look_ups)
+
+
+def _claim_unknown(session: Session, debt: Debt, transaction_id: UUID) -> Claim | None:
+    moment = now()
+    if not debt.claim(session, moment):
+        return None
+    payment = lock(session, transaction_id)
+    attempt = open_attempt(session, transaction_id) if payment else None
+    if (
+        payment is None
+        or attempt is None
+        or attempt.status not in (AttemptStatus.UNKNOWN, AttemptStatus.CALLING)
+    ):
+        debt.end(session)
+        return None
+    if attempt.is_leased(moment):
+        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
+        return None
+    attempt.lease(moment, for_s=settings().claim_lease_s)
+    return Claim(attempt.id, payment.id, attempt.provider, request_of(attempt))
+
+
+def _key_ends(session: Session, attempt_id: UUID, key_life_s: int) -> datetime:
+    attempt = session.get_one(PaymentAttempt, attempt_id)
+    return (attempt.first_called_at or attempt.created_at) + timedelta(seconds=key_life_s)
+
+
+def _record_resolved(
+    session: Session, debt: Debt, claim: Claim, outcome: Outcome, look_ups: int
+) -> None:
+    if not isinstance(outcome, OutcomeUnknown | Unavailable):
+        record(session, debt, claim, outcome)
+        return
+    payment = lock_existing(session, claim.transaction_id)
+    attempt = session.get_one(PaymentAttempt, claim.attempt_id, with_for_update=True)
+    debt.end(session)
+    if attempt.status != AttemptStatus.CALLING:
+        return  # a webhook told meanwhile
+    attempt.status = AttemptStatus.UNKNOWN
+    attempt.leased_until = None
+    if outcome.code == EXPIRED:
+        payment.move_if_allowed(Status.NEEDS_REVIEW, because=debt.cause(str(outcome)))
+        log.error("payment %s needs review: its outcome could not be found", payment.id)
+        return
+    wait = min(
+        timedelta(seconds=settings().resolve_after_s) * GROWTH ** (look_ups + 1),
+        LONGEST,
+    )
+    enqueue(
+        session,
+        "lookups.resolve",
+        transaction_id=payment.id,
+        look_ups=look_ups + 1,
+        due_at=now() + wait,
+    )
+    note(session, payment, what="unknown", because=debt.cause(f"still unknown: {outcome}"))
+
+
+@calling_task("lookups.refresh")
+def refresh(debt: Debt, *, transaction_id: str, intent_id: str, why: str) -> None:
+    """Fetch the intent and believe it. Safe twice: applying the same state changes nothing."""
+    company_id, identity = debt.company_id, UUID(transaction_id)
+    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
+        return
+    payment = in_transaction(lambda session: session.get(Transaction, identity), company_id)
+    intent = (
+        gateway_for(payment.payment_method).retrieve(intent_id) if payment is not None else None
+    )
+    in_transaction(_record_refreshed, company_id, debt, identity, intent, why)
+
+
+def _record_refreshed(
+    session: Session, debt: Debt, transaction_id: UUID, intent: Intent | None, why: str
+) -> None:
+    debt.end(session)
+    payment = lock(session, transaction_id)
+    if payment is None or intent is None:
+        return
+    attempt = settlement.attempt_behind(session, payment, intent)
+    settlement.apply(session, payment, attempt, intent, cause=debt.cause(why))
+
+
+@calling_task("lookups.reveal")
+def reveal(debt: Debt, *, transaction_id: str, reply: str) -> None:
+    """Fetch the client secret for who asked again with the same key. Safe twice: it only reads."""
+    company_id, identity = debt.company_id, UUID(transaction_id)
+    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
+        return
+    payment = in_transaction(lambda session: session.get_one(Transaction, identity), company_id)
+    secret = None
+    if payment.provider_transaction_id is not None:
+        intent = gateway_for(payment.payment_method).retrieve(payment.provider_transaction_id)
+        secret = intent.client_secret
+    in_transaction(debt.end, company_id)
+    answer = {"transaction_id": str(identity), "status": payment.status, "client_secret": secret}
+    replies.send(reply, answer)

@@ -1,0 +1,93 @@
+"""Payment methods: handing a one-time token to the provider, and keeping what it gives back."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from models.clock import now
+from models.methods import MethodStatus, PaymentMethod
+from models.outbox import Owed, OwedStatus
+from models.timeline import note
+from tasks.customers import customer_at
+from worker import replies
+from worker.app import Debt, calling_task
+from worker.database import in_transaction
+from worker.gateways import gateway_for
+from worker.gateways.base import Declined, GatewayError, MethodAnswer, Rejected
+
+
+def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:
+    if owed.status is OwedStatus.DEAD:
+        method = session.get(PaymentMethod, UUID(owed.arguments["method_id"]))
+        if method is not None and method.status == MethodStatus.PENDING:
+            _refuse(method, code="unavailable", message=error)
+
+
+@calling_task("methods.attach", on_failure=_fail_when_dead)
+def attach(debt: Debt, *, method_id: str, reply: str | None = None) -> None:
+    """Attach a token to the company's customer. Safe twice: the key is the method's own.
+
+    A refusal ends it; anything else is tried again with the same key.
+    """
+    company_id, identity = debt.company_id, UUID(method_id)
+    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
+        return
+    method = in_transaction(lambda session: session.get_one(PaymentMethod, identity), company_id)
+    if method.status != MethodStatus.PENDING or method.token is None:
+        in_transaction(debt.end, company_id)
+        return
+    customer = customer_at(company_id, method.provider)
+    outcome: MethodAnswer | GatewayError
+    try:
+        outcome = gateway_for(method.provider).attach_method(
+            key=f"method-{method.id}", customer=customer, token=method.token, type=method.type
+        )
+    except (Declined, Rejected) as refusal:
+        outcome = refusal
+    in_transaction(_record, company_id, debt, identity, outcome)
+    if reply is not None:
+        replies.send(reply, {"method_id": method_id})
+
+
+def _record(
+    session: Session, debt: Debt, method_id: UUID, outcome: MethodAnswer | GatewayError
+) -> None:
+    debt.end(session)
+    method = session.get_one(PaymentMethod, method_id, with_for_update=True)
+    if method.status != MethodStatus.PENDING:
+        return
+    if isinstance(outcome, GatewayError):
+        code = getattr(outcome, "decline_code", "") or outcome.code
+        _refuse(method, code=code, message=outcome.message)
+        note(session, method, what="refused", because=debt.cause(str(outcome)))
+        return
+    method.provider_id = outcome.provider_id
+    method.last_four, method.brand = outcome.last_four, outcome.brand
+    method.exp_month, method.exp_year = outcome.exp_month, outcome.exp_year
+    method.fingerprint = outcome.fingerprint
+    method.token = None
+    method.status = MethodStatus.ACTIVE
+    method.is_active = True
+    note(session, method, what="attached", because=debt.cause("the provider keeps it"))
+    if method.is_default:
+        _only_default(session, method)
+    session.flush()
+
+
+def _only_default(session: Session, method: PaymentMethod) -> None:
+    """Take the default away from the others; the unique key allows one a company."""
+    session.execute(
+        update(PaymentMethod)
+        .where(PaymentMethod.id != method.id, PaymentMethod.is_default)
+        .values(is_default=False)
+    )
+
+
+def _refuse(method: PaymentMethod, *, code: str, message: str) -> None:
+    method.status = MethodStatus.FAILED
+    method.is_default = False
+    method.token = None
+    method.error_code, method.error_message = code[:100], message

@@ -1,0 +1,279 @@
+"""Refunds: claim, call, record. The provider hears one key a refund, so it gives back once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import ledger
+from models.clock import now
+from models.ledger import Account
+from models.money import Money
+from models.outbox import enqueue
+from models.refunds import Refund, RefundReason, RefundStatus
+from models.timeline import Cause, note
+from models.transactions import Status, Transaction, lock_existing
+from worker import crash, replies, telemetry
+from worker.app import Debt, calling_task
+from worker.database import in_transaction
+from worker.events import announce
+from worker.gateways import gateway_for
+from worker.gateways.base import (
+    GatewayError,
+    OutcomeUnknown,
+    RefundAnswer,
+    RefundRequest,
+    RefundState,
+    Unavailable,
+)
+from worker.settings import settings
+
+log = logging.getLogger(__name__)
+
+_STATUSES = {
+    RefundState.PENDING: RefundStatus.PROCESSING,
+    RefundState.REQUIRES_ACTION: RefundStatus.PROCESSING,
+    RefundState.SUCCEEDED: RefundStatus.SUCCEEDED,
+    RefundState.FAILED: RefundStatus.FAILED,
+    RefundState.CANCELED: RefundStatus.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A refund that this task alone may call the provider for."""
+
+    refund_id: UUID
+    transaction_id: UUID
+    provider: str
+    request: RefundRequest
+    # Called before: what the provider has must be looked at first.
+    called_before: bool
+    is_key_alive: bool
+
+
+@calling_task("refunds.send")
+def send(debt: Debt, *, refund_id: str, reply: str | None = None) -> None:
+    """Ask the provider for one refund. Safe twice: a second run finds it sent, or looks it up."""
+    claim = in_transaction(_claim, debt.company_id, debt, UUID(refund_id))
+    if claim is None:
+        return
+    crash.point("refund.claimed")
+    outcome = _call(claim)
+    crash.point("refund.called")
+    in_transaction(_record, debt.company_id, debt, claim, outcome)
+    crash.point("refund.recorded")
+    if reply is not None:
+        replies.send(reply, {"refund_id": refund_id})
+
+
+def _claim(session: Session, debt: Debt, refund_id: UUID) -> Claim | None:
+    moment = now()
+    if not debt.claim(session, moment):
+        return None
+    refund = session.get_one(Refund, refund_id, with_for_update=True)
+    payment = session.get_one(Transaction, refund.transaction_id)
+    if refund.status not in (RefundStatus.PENDING, RefundStatus.PROCESSING):
+        debt.end(session)
+        return None
+    if payment.provider_transaction_id is None:
+        raise LookupError(f"refund {refund_id} is of a payment with no intent")
+    called_before = refund.first_called_at is not None
+    refund.first_called_at = refund.first_called_at or moment
+    if refund.status == RefundStatus.PENDING:
+        refund.move_to(RefundStatus.PROCESSING, because=debt.cause("claimed"))
+    key_life = timedelta(seconds=gateway_for(payment.payment_method).key_life_s)
+    return Claim(
+        refund_id=refund.id,
+        transaction_id=payment.id,
+        provider=payment.payment_method,
+        called_before=called_before,
+        is_key_alive=moment < refund.first_called_at + key_life,
+        request=RefundRequest(
+            key=f"refund-{refund.id}",
+            provider_id=payment.provider_transaction_id,
+            money=Money(refund.amount, payment.currency),
+            reason=str(refund.reason),
+            metadata={
+                "refund_id": str(refund.id),
+                "transaction_id": str(payment.id),
+                "company_id": str(payment.company_id),
+            },
+        ),
+    )
+
+
+def _call(claim: Claim) -> RefundAnswer | GatewayError:
+    gateway = gateway_for(claim.provider)
+    try:
+        if claim.called_before:
+            wanted = str(claim.refund_id)
+            for found in gateway.find_refunds(provider_id=claim.request.provider_id):
+                if found.metadata.get("refund_id") == wanted:
+                    return found
+            if not claim.is_key_alive:
+                return OutcomeUnknown(message="not found, and its key has expired")
+        return gateway.refund(claim.request)
+    except GatewayError as error:
+        return error
+
+
+def _record(
+    session: Session, debt: Debt, claim: Claim, outcome: RefundAnswer | GatewayError
+) -> None:
+    payment = lock_existing(session, claim.transaction_id)
+    refund = session.get_one(Refund, claim.refund_id, with_for_update=True)
+    cause = debt.cause("the provider answered")
+    if isinstance(outcome, Unavailable | OutcomeUnknown):
+        refund.error_message = str(outcome)
+        debt.end(session)
+        # The same key again, or a look-up once it has been called: never a second refund.
+        wait = timedelta(seconds=settings().resolve_after_s)
+        enqueue(session, "refunds.send", refund_id=refund.id, due_at=now() + wait)
+        return
+    debt.end(session)
+    if isinstance(outcome, GatewayError):
+        refund.error_message = outcome.message
+        if refund.status == RefundStatus.PROCESSING:
+            refund.move_to(RefundStatus.FAILED, because=cause.but(str(outcome)))
+            _tell(session, payment, refund)
+        return
+    apply(session, payment, refund, outcome, cause=cause)
+
+
+def apply(
+    session: Session, payment: Transaction, refund: Refund, answer: RefundAnswer, *, cause: Cause
+) -> None:
+    """Bring a refund and its locked payment to what the provider says. Safe in any order."""
+    refund.provider_refund_id = answer.provider_id
+    refund.provider_request_id = answer.provider_request_id or refund.provider_request_id
+    refund.error_message = answer.failure_reason or None
+    status = _STATUSES[answer.state]
+    if status == refund.status or not refund.can_move_to(status):
+        return
+    had_succeeded = refund.status == RefundStatus.SUCCEEDED
+    refund.move_to(status, because=cause.but(f"the provider says {answer.state}"))
+    if status == RefundStatus.SUCCEEDED:
+        _give(session, payment, refund, cause)
+    elif had_succeeded:
+        _take_back(session, payment, refund, cause)
+    _tell(session, payment, refund)
+
+
+def _give(session: Session, payment: Transaction, refund: Refund, cause: Cause) -> None:
+    payment.amount_refunded += refund.amount
+    _post(session, payment, refund, f"refund:{refund.id}", Account.REFUNDS, Account.CLEARING)
+    _move(payment, cause)
+    telemetry.count("payments.refunded", provider=payment.payment_method, outcome="succeeded")
+
+
+def _take_back(session: Session, payment: Transaction, refund: Refund, cause: Cause) -> None:
+    """The bank sent the refund back: the money is ours again, by a reversal."""
+    payment.amount_refunded -= refund.amount
+    _post(session, payment, refund, f"refund-failed:{refund.id}", Account.CLEARING, Account.REFUNDS)
+    _move(payment, cause)
+
+
+def _move(payment: Transaction, cause: Cause) -> None:
+    if payment.amount_refunded <= 0:
+        status = Status.SUCCEEDED
+    elif payment.amount_refunded < payment.amount_captured:
+        status = Status.PARTIALLY_REFUNDED
+    else:
+        status = Status.REFUNDED
+    payment.move_if_allowed(status, because=cause.but(f"refunded {payment.amount_refunded}"))
+
+
+def _post(
+    session: Session,
+    payment: Transaction,
+    refund: Refund,
+    posting: str,
+    debit: Account,
+    credit: Account,
+) -> None:
+    ledger.post(
+        session,
+        posting,
+        company_id=payment.company_id,
+        debit=debit,
+        credit=credit,
+        money=Money(refund.amount, payment.currency),
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+        refund_id=refund.id,
+    )
+
+
+def _tell(session: Session, payment: Transaction, refund: Refund) -> None:
+    announce(
+        session,
+        "invoice.updated",
+        payment,
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+        refund_id=refund.id,
+        refund_status=str(refund.status),
+        amount_refunded=payment.amount_refunded,
+        currency=payment.currency,
+    )
+
+
+def behind(session: Session, answer: RefundAnswer) -> Refund | None:
+    """Return our refund that `answer` tells of: by the provider's id, else by our id in it."""
+    found = session.scalars(
+        select(Refund).where(Refund.provider_refund_id == answer.provider_id)
+    ).one_or_none()
+    our_id = answer.metadata.get("refund_id")
+    if found is None and our_id:
+        try:
+            return session.get(Refund, UUID(our_id))
+        except ValueError:
+            return None
+    return found
+
+
+def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause) -> Refund:
+    """Keep a refund that was made in the provider's dashboard, so that our book agrees."""
+    refund = Refund(
+        company_id=payment.company_id,
+        transaction_id=payment.id,
+        amount=answer.money.amount,
+        reason=RefundReason.REFUND,
+        status=RefundStatus.PROCESSING,
+        provider_refund_id=answer.provider_id,
+        notes="made at the provider",
+    )
+    session.add(refund)
+    session.flush()
+    note(session, refund, what="adopted", because=cause.but("made at the provider"))
+    return refund
+
+
+@calling_task("refunds.collect")
+def collect(debt: Debt, *, transaction_id: str) -> None:
+    """Bring a payment's refunds to what the provider has. Safe twice: it applies what is so."""
+    company_id, identity = debt.company_id, UUID(transaction_id)
+    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
+        return
+    payment = in_transaction(lambda session: session.get_one(Transaction, identity), company_id)
+    found = gateway_for(payment.payment_method).find_refunds(
+        provider_id=payment.provider_transaction_id or ""
+    )
+    in_transaction(_record_collected, company_id, debt, identity, found)
+
+
+def _record_collected(
+    session: Session, debt: Debt, transaction_id: UUID, found: list[RefundAnswer]
+) -> None:
+    debt.end(session)
+    payment = lock_existing(session, transaction_id)
+    for answer in found:
+        cause = debt.cause("the provider's list of refunds")
+        refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
+        apply(session, payment, refund, answer, cause=cause)

@@ -1,0 +1,235 @@
+"""What an intent's state does to our rows: the one place where a payment succeeds or fails.
+
+The answer of a call, a webhook, a look-up and the janitor all end here, in any order and any
+number of times. Each step asks the table of moves first; what is not allowed changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import ledger
+from models.clock import now
+from models.invoices import Invoice, InvoiceStatus
+from models.ledger import Account
+from models.money import Money
+from models.timeline import Cause, note
+from models.transactions import (
+    SETTLED,
+    AttemptStatus,
+    PaymentAttempt,
+    Status,
+    Transaction,
+)
+from worker import telemetry
+from worker.events import announce
+from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
+
+log = logging.getLogger(__name__)
+
+
+def apply(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    intent: Intent,
+    *,
+    cause: Cause,
+) -> None:
+    """Bring a locked payment to what the provider says of its intent.
+
+    Args:
+        attempt: the attempt that made the intent, if it is known.
+    """
+    cause = replace(
+        cause,
+        attempt_id=attempt.id if attempt else cause.attempt_id,
+        provider_request_id=intent.provider_request_id or cause.provider_request_id,
+    )
+    _adopt(payment, attempt, intent)
+    if intent.status is IntentStatus.SUCCEEDED:
+        _succeed(session, payment, attempt, intent, cause)
+    elif intent.status is IntentStatus.DECLINED:
+        untold = Declined(message="The payment was declined.", advice=Advice.STOP_AND_REVIEW)
+        fail(session, payment, attempt, intent.decline or untold, cause=cause)
+    elif intent.status is IntentStatus.CANCELED:
+        _end(attempt, AttemptStatus.CANCELED)
+        payment.move_if_allowed(Status.CANCELED, because=cause.but("the provider canceled it"))
+    elif intent.status is IntentStatus.REQUIRES_ACTION:
+        _wait(attempt, AttemptStatus.REQUIRES_ACTION)
+        payment.move_if_allowed(Status.REQUIRES_ACTION, because=cause.but("the customer must act"))
+    else:
+        _wait(attempt, AttemptStatus.PROCESSING)
+        payment.move_if_allowed(Status.PROCESSING, because=cause.but("the provider is at work"))
+
+
+def fail(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    error: GatewayError,
+    *,
+    cause: Cause,
+) -> None:
+    """Record a decline, or a refusal that no retry can help."""
+    if attempt is not None:
+        attempt.error_code, attempt.error_message = error.code[:100], error.message
+        attempt.provider_request_id = error.provider_request_id or attempt.provider_request_id
+        if isinstance(error, Declined):
+            attempt.decline_code = error.decline_code or None
+            attempt.advice_code = error.advice_code or None
+            attempt.network_advice_code = error.network_advice_code or None
+            attempt.network_decline_code = error.network_decline_code or None
+            attempt.advice = str(error.advice)
+            attempt.provider_id = attempt.provider_id or error.provider_id or None
+            payment.provider_transaction_id = error.provider_id or payment.provider_transaction_id
+    _end(
+        attempt,
+        AttemptStatus.DECLINED if isinstance(error, Declined) else AttemptStatus.REJECTED,
+    )
+    code = getattr(error, "decline_code", "") or error.code
+    if not payment.move_if_allowed(Status.FAILED, because=cause.but(str(error))):
+        return
+    payment.error_code, payment.error_message = code[:100] or None, error.message
+    telemetry.count("payments.charged", provider=payment.payment_method, outcome="failed")
+    announce(
+        session,
+        "payment.failed",
+        payment,
+        transaction_id=payment.id,
+        invoice_id=payment.invoice_id,
+        amount=payment.amount,
+        currency=payment.currency,
+        code=code,
+        reason=error.message,
+    )
+
+
+def _adopt(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent) -> None:
+    """Keep the provider's ids. A settled payment keeps the intent that settled it."""
+    if attempt is not None:
+        attempt.provider_id = intent.provider_id
+        attempt.provider_request_id = intent.provider_request_id or attempt.provider_request_id
+    if payment.provider_transaction_id is None or payment.status not in SETTLED:
+        payment.provider_transaction_id = intent.provider_id
+    payment.payment_processor_id = intent.charge_id or payment.payment_processor_id
+
+
+def _succeed(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    intent: Intent,
+    cause: Cause,
+) -> None:
+    _end(attempt, AttemptStatus.SUCCEEDED)
+    captured = intent.captured or intent.money
+    if captured.currency != payment.currency:
+        log.error("captured in %s what was asked in %s", captured.currency, payment.currency)
+        payment.move_if_allowed(
+            Status.NEEDS_REVIEW, because=cause.but(f"captured in {captured.currency}")
+        )
+        return
+    if not payment.move_if_allowed(Status.SUCCEEDED, because=cause.but(f"captured {captured}")):
+        return
+    payment.amount_captured = captured.amount
+    payment.error_code = payment.error_message = payment.next_retry_at = None
+    ledger.post(
+        session,
+        f"payment:{payment.id}",
+        company_id=payment.company_id,
+        debit=Account.CLEARING,
+        credit=Account.RECEIVABLE,
+        money=captured,
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+    )
+    telemetry.count("payments.charged", provider=payment.payment_method, outcome="succeeded")
+    announce(
+        session,
+        "payment.succeeded",
+        payment,
+        transaction_id=payment.id,
+        invoice_id=payment.invoice_id,
+        amount=captured.amount,
+        currency=captured.currency,
+    )
+    _credit_invoice(session, payment, captured, cause)
+
+
+def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:
+    invoice = session.scalars(
+        select(Invoice)
+        .where(Invoice.id == payment.invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    invoice.amount_paid += captured.amount
+    is_paid = invoice.amount_paid >= invoice.amount and invoice.can_move_to(InvoiceStatus.PAID)
+    if is_paid:
+        invoice.move_to(InvoiceStatus.PAID, because=cause.but("paid in full"))
+        invoice.paid_at = now()
+    else:
+        note(session, invoice, what="payment", because=cause.but(f"paid {captured}"))
+    announce(
+        session,
+        "invoice.paid" if is_paid else "invoice.updated",
+        invoice,
+        invoice_id=invoice.id,
+        number=invoice.number,
+        amount=invoice.amount,
+        amount_paid=invoice.amount_paid,
+        currency=invoice.currency,
+        status=str(invoice.status),
+    )
+
+
+def _end(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
+    """End an attempt. One that has succeeded stays so, whatever is heard later."""
+    if attempt is None or attempt.status == AttemptStatus.SUCCEEDED:
+        return
+    attempt.status = status
+    attempt.leased_until = None
+    attempt.finished_at = now()
+
+
+def _wait(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
+    """Leave an attempt open at the provider, unless it has ended already."""
+    if attempt is None or attempt.finished_at is not None:
+        return
+    attempt.status = status
+    attempt.leased_until = None
+
+
+def attempt_behind(session: Session, payment: Transaction, intent: Intent) -> PaymentAttempt | None:
+    """Return the attempt that made `intent`: by the provider's id, else by our id in it."""
+    by_id = select(PaymentAttempt).where(PaymentAttempt.transaction_id == payment.id)
+    attempt = session.scalars(
+        by_id.where(PaymentAttempt.provider_id == intent.provider_id)
+    ).one_or_none()
+    if attempt is None and (our_id := intent.metadata.get("attempt_id")):
+        return session.scalars(by_id.where(PaymentAttempt.id == _uuid(our_id))).one_or_none()
+    return attempt
+
+
+def caused_by(cause: Cause, attempt: PaymentAttempt, provider_request_id: str) -> Cause:
+    """Return `cause` with the attempt and the provider's request id."""
+    return replace(cause, attempt_id=attempt.id, provider_request_id=provider_request_id or None)
+
+
+def exact(text: str) -> Decimal:
+    """Return an amount that a row keeps as text in JSON."""
+    return Decimal(text)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

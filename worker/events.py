@@ -1,0 +1,109 @@
+"""Events for browsers: the specification's envelope, published by one Lua script.
+
+`announce` owes the event in the caller's transaction; the task `events.publish` sends what a
+company has owed, in order. At least once, from the commit on. Sequence numbers are contiguous a
+company, so that a reader sees a gap by arithmetic; an epoch tells of a flush.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.orm import Session
+
+from models.base import CompanyOwned
+from models.clock import now
+from models.ids import new_id
+from models.outbox import enqueue
+from worker.cache import shared
+
+# How much of a company's past a reader may resume from.
+HISTORY = 1000
+
+# KEYS: stream, epoch. ARGV: a fresh epoch, how many messages, channel, then each message's body.
+# One round trip: number, keep and publish. `id` and `epoch` are put in front of what was owed, so
+# that the same bytes serve the stream and the channel.
+_PUBLISH = """
+local epoch = redis.call('GET', KEYS[2])
+if not epoch then epoch = ARGV[1]; redis.call('SET', KEYS[2], epoch) end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local seq = 0
+if last[1] then seq = tonumber(string.match(last[1][1], '^(%d+)')) end
+for i = 4, #ARGV do
+  seq = seq + 1
+  local message = '{"id":"' .. epoch .. '-' .. seq .. '",' .. string.sub(ARGV[i], 2)
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], seq .. '-0', 'message', message)
+  redis.call('PUBLISH', ARGV[3], message)
+end
+return {epoch, seq}
+"""
+
+
+def stream_of(company_id: UUID | str) -> str:
+    """Return the key of a company's stream of past messages."""
+    return f"events:{company_id}"
+
+
+def channel_of(company_id: UUID | str) -> str:
+    """Return the channel on which a company's messages are published."""
+    return f"channel:{company_id}"
+
+
+def announce(
+    session: Session, kind: str, subject: CompanyOwned, *, user_id: UUID | None = None, **data: Any
+) -> None:
+    """Owe the event `kind` about `subject`, whose company hears it.
+
+    Args:
+        kind: one of the specification's types, such as `payment.succeeded`.
+        data: the payload; ids, amounts and times are turned into text.
+    """
+    event = {
+        "type": kind,
+        "company_id": str(subject.company_id),
+        "timestamp": now().isoformat(),
+        "data": {name: _plain(value) for name, value in data.items()},
+    }
+    if user_id is not None:
+        event["user_id"] = str(user_id)
+    enqueue(
+        session,
+        "events.publish",
+        company_id=subject.company_id,
+        event_id=new_id(),
+        event=event,
+    )
+
+
+def publish(company_id: UUID, events: Sequence[dict[str, Any]]) -> None:
+    """Number, keep and publish these events, in order.
+
+    Raises:
+        CacheAway: Redis is away; nothing or everything was published.
+    """
+    bodies = [orjson.dumps(event) for event in events]
+    shared().do(
+        lambda redis: redis.eval(
+            _PUBLISH,
+            2,
+            stream_of(company_id),
+            f"{stream_of(company_id)}:epoch",
+            secrets.token_hex(4),
+            HISTORY,
+            channel_of(company_id),
+            *bodies,
+        )
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Decimal):
+        return f"{value:.2f}"
+    return value.isoformat() if hasattr(value, "isoformat") else value
