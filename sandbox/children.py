@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 LOOPBACK = "127.0.0.1"
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -59,6 +59,20 @@ def free_port() -> int:
         return port
 
 
+def keeper_argv(
+    *, parent: int, grace_s: float, report_fd: int = -1, is_revived: bool = False
+) -> list[str]:
+    """Return the start of a command line that puts the rest of it under a keeper.
+
+    Args:
+        parent: whose end ends it; 0 is whoever starts it.
+        report_fd: where the keeper writes the pid of the command; -1 for nowhere.
+        is_revived: whether it is started again when it ends by itself.
+    """
+    told = (parent, grace_s, report_fd, int(is_revived))
+    return [sys.executable, "-I", "-S", str(KEEPER), *(str(part) for part in told)]
+
+
 class Child:
     """A command under a keeper: gone when stopped, and gone when its starter is, even by SIGKILL.
 
@@ -79,9 +93,8 @@ class Child:
         self.grace_s = grace_s
         read_fd, report_fd = os.pipe()
         try:
-            keeper = [sys.executable, "-I", "-S", KEEPER, os.getpid(), grace_s, report_fd, *argv]
             self._keeper = subprocess.Popen(
-                [str(part) for part in keeper],
+                [*keeper_argv(parent=os.getpid(), grace_s=grace_s, report_fd=report_fd), *argv],
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -106,6 +119,14 @@ class Child:
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for the command to end by itself and return its exit code."""
         return self._keeper.wait(timeout_s)
+
+    def __enter__(self) -> Self:
+        """It runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.stop()
 
     def stop(self) -> int:
         """End the command with all that it started, and return its exit code."""

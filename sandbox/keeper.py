@@ -2,7 +2,7 @@
 
 Run as a script with nothing but the standard library, one keeper a command:
 
-    python -I -S keeper.py <ppid> <grace_s> <report_fd> <command> [argument ...]
+    python -I -S keeper.py <ppid|0> <grace_s> <report_fd|-1> <0|1 revived> <command> [argument ...]
 
 The keeper stands in a session of its own, so a Ctrl-C at the terminal or a `kill -9` of the whole
 process group that started it leaves it alive to clean up. It ends its command (SIGTERM, then
@@ -27,6 +27,10 @@ LOOK_S = 0.25
 # How often it looks whether its parent still lives; signals are seen at once.
 KILL_S = 5.0
 # How long it goes on killing before it gives up on processes stuck in the kernel.
+LIVES = 3
+# A command that fails this often in a row, each time soon, has something wrong with it.
+STEADY_S = 10.0
+# One that lived this long was well; it may be started again as often as it takes.
 
 
 def _prctl(option: int, value: int) -> None:
@@ -106,23 +110,65 @@ def _end(command: subprocess.Popen[bytes], grace_s: float) -> None:
             return
 
 
-def keep(parent: int, grace_s: float, report_fd: int, argv: list[str]) -> int:
-    """Run `argv` until it ends, the keeper is told to stop, or `parent` is gone."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    command = _start(argv)
-    os.write(report_fd, f"{command.pid}\n".encode())
-    os.close(report_fd)
-    asked = False
-    while not asked and command.poll() is None:
+def _watch(command: subprocess.Popen[bytes], parent: int) -> bool:
+    """Wait until the command ends (False), or it must end (True)."""
+    while command.poll() is None:
         heard = signal.sigtimedwait(WATCHED, LOOK_S)
-        asked = os.getppid() != parent or (heard is not None and heard.si_signo != signal.SIGCHLD)
-    _end(command, grace_s)
+        if os.getppid() != parent or (heard is not None and heard.si_signo != signal.SIGCHLD):
+            return True
+    return False
+
+
+def _exit_code(command: subprocess.Popen[bytes]) -> int:
     status = command.returncode
     if status is None:
         return 1
     return status if status >= 0 else 128 - status
 
 
+def _report(fd: int, pid: int) -> None:
+    os.write(fd, f"{pid}\n".encode())
+    os.close(fd)
+
+
+def keep(
+    argv: list[str], *, parent: int, grace_s: float, report_fd: int | None, is_revived: bool
+) -> int:
+    """Run `argv` until it ends, the keeper is told to stop, or `parent` is gone.
+
+    Args:
+        report_fd: where to write the pid of the command.
+        is_revived: whether to start it again when it ends by itself, unless it keeps failing.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    lives = LIVES if is_revived else 1
+    while True:
+        began = time.monotonic()
+        command = _start(argv)
+        if report_fd is not None:
+            _report(report_fd, command.pid)
+            report_fd = None
+        is_asked = _watch(command, parent)
+        _end(command, grace_s)
+        is_steady = is_revived and time.monotonic() - began > STEADY_S
+        lives = LIVES if is_steady else lives - 1
+        if is_asked or lives == 0:
+            return _exit_code(command)
+        print(f"ended ({_exit_code(command)}), started again", flush=True)
+
+
+def main() -> int:
+    """Keep the command of the command line."""
+    parent, grace_s, report_fd, is_revived = sys.argv[1:5]
+    return keep(
+        sys.argv[5:],
+        parent=int(parent) or os.getppid(),
+        grace_s=float(grace_s),
+        report_fd=int(report_fd) if int(report_fd) >= 0 else None,
+        is_revived=is_revived == "1",
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(keep(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))
+    sys.exit(main())

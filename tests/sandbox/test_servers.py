@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pymysql
@@ -19,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from sandbox.children import PortTaken
 from sandbox.servers import PrivateMariaDB, PrivateValkey
+from tests.waiting import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,17 +30,6 @@ servers = [PrivateMariaDB(folder / "m").start(), PrivateValkey(folder / "v").sta
 print(*(server.pid for server in servers), flush=True)
 time.sleep(600)
 """
-
-
-def wait_for(holds: Callable[[], object], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    return Path("/proc", str(pid)).exists()
 
 
 def query(url: str, sql: str) -> tuple:

@@ -1,0 +1,47 @@
+# The commands of Paybeat. A fresh Debian with python3 (3.11 or newer), git and make is enough.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
+	done || echo python3)
+BIN := .venv/bin
+TEST_PROCESSES ?= 2
+TESTS ?=
+
+.PHONY: help run demo test lint bench clean lock setup setup-dev
+
+help:  ## Show the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup:
+	@$(PYTHON) -m sandbox.setup requirements.lock
+
+setup-dev:
+	@$(PYTHON) -m sandbox.setup requirements-dev.lock
+
+run: setup  ## Bring the whole system up here; Ctrl-C takes it down
+	@$(BIN)/python -m sandbox.run
+
+demo: setup  ## Bring it up, pay an invoice, show each step, take it down
+	@$(BIN)/python -m sandbox.run -- $(BIN)/python -m sandbox.demo
+
+test: setup-dev  ## Run the tests (TESTS=path narrows them)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)
+
+lint: setup-dev  ## Check style, types and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup-dev  ## Measure, side by side with the peers
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove what the other commands made, the virtual environment included
+	@$(PYTHON) -m sandbox.clean
+
+lock: setup-dev  ## Write the lock files anew from setup.cfg
+	@$(BIN)/uv pip compile $(LOCK_FLAGS) --extra sandbox --output-file requirements.lock
+	@$(BIN)/uv pip compile $(LOCK_FLAGS) --extra sandbox --extra dev --output-file requirements-dev.lock
+
+LOCK_FLAGS := setup.cfg --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11 --universal

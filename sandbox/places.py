@@ -1,0 +1,137 @@
+"""Where each thing of a local run is: ports, and the environment that tells the processes.
+
+What the environment or `.env` gives is kept; what it leaves open is chosen here. A default port
+that is taken gives way to a free one; a port given by number does not.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from honcho.environ import parse  # type: ignore[import-untyped]
+
+from sandbox.children import LOOPBACK, VAR, PortTaken, free_port, is_free
+
+ROOT = VAR.parent
+DEFAULT_PORTS = {
+    "PORT": 8000,
+    "FLOWER_PORT": 5555,
+    "SANDBOX_PORT": 12111,
+    "MARIADB_PORT": 13306,
+    "REDIS_PORT": 16379,
+}
+# The servers' own ports are not their usual ones, so as not to be taken for installed servers.
+DEFAULTS = {
+    "PAYBEAT_ENV": "sandbox",
+    "FLOWER_LOGIN": "paybeat:paybeat",
+    # Lines are shown as they come, not when a buffer is full.
+    "PYTHONUNBUFFERED": "1",
+}
+SANDBOX_KEY = "sk_test_sandbox"
+
+
+@dataclass
+class Places:
+    """The environment of the run, and what a person should be told of how it came about."""
+
+    environ: dict[str, str]
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+    def port(self, name: str) -> int:
+        """Choose a port, once, and put it in the environment.
+
+        Raises:
+            PortTaken: it was given by number and somebody listens there.
+        """
+        if given := self.environ.get(name):
+            if not given.isdigit() or not 0 < int(given) < 1 << 16:
+                raise PortTaken(f"{name} must be a port, 1 to 65535, not {given!r}.")
+            if not is_free(int(given)):
+                raise PortTaken(f"{name}: port {given} is taken; stop what listens there.")
+            return int(given)
+        port = DEFAULT_PORTS[name]
+        if not is_free(port):
+            port = free_port()
+            self.notes.append(f"{name}: {DEFAULT_PORTS[name]} is taken, using {port}.")
+        self.environ[name] = str(port)
+        return port
+
+    def log(self, name: str) -> Path:
+        """Return where the output of something goes."""
+        return self.folder / "log" / f"{name}.log"
+
+    def has(self, *names: str) -> bool:
+        """Return whether one of them is given."""
+        return any(self.environ.get(name) for name in names)
+
+    @property
+    def has_own_database(self) -> bool:
+        """Whether a MariaDB of ours is needed."""
+        return not self.has("DATABASE_URL")
+
+    @property
+    def has_own_cache(self) -> bool:
+        """Whether a Valkey of ours is needed."""
+        return not self.has("REDIS_URL", "REDIS_HOST")
+
+    @property
+    def has_own_stripe(self) -> bool:
+        """Whether the stand-in for Stripe is needed."""
+        return self.environ.get("STRIPE_API_KEY", SANDBOX_KEY) in {"", SANDBOX_KEY}
+
+    @property
+    def site(self) -> str:
+        """The address of the API."""
+        return f"http://{LOOPBACK}:{self.environ['PORT']}"
+
+    @contextmanager
+    def written(self, path: Path) -> Iterator[None]:
+        """Write what differs from the caller's environment, for other terminals to read."""
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(
+            "".join(
+                f"{name}={shlex.quote(value)}\n"
+                for name, value in sorted(self.environ.items())
+                if os.environ.get(name) != value
+            )
+        )
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def read_places(
+    environ: Mapping[str, str], *, folder: Path = VAR, dotenv: Path = ROOT / ".env"
+) -> Places:
+    """Return the places of a run; the environment is stronger than the file."""
+    from_file = parse(dotenv.read_text()) if dotenv.exists() else {}
+    given = {name: value for name, value in from_file.items() if value}
+    places = Places({**given, **environ}, folder)
+    for name, value in DEFAULTS.items():
+        places.environ[name] = environ.get(name) or given.get(name) or value
+    binaries = str(ROOT / ".venv" / "bin")
+    places.environ["PATH"] = f"{binaries}:{environ.get('PATH', '')}"
+    return places
+
+
+def choose_ports(places: Places) -> None:
+    """Choose the ports of our processes and tell them of each other.
+
+    Raises:
+        PortTaken: a port given by number belongs to somebody else.
+    """
+    for name in ("PORT", "FLOWER_PORT"):
+        places.port(name)
+    if not places.has_own_stripe:
+        return
+    stripe = f"http://{LOOPBACK}:{places.port('SANDBOX_PORT')}"
+    places.environ["STRIPE_API_BASE"] = stripe
+    places.environ.setdefault("SANDBOX_WEBHOOK_URL", f"{places.site}/api/v1/webhooks/stripe")

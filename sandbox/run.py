@@ -1,0 +1,210 @@
+"""`make run`: the whole system on this machine, until Ctrl-C; or until a command is done.
+
+    python -m sandbox.run [--procfile FILE ...] [-- command ...]
+
+Private servers, migrations, the demo company, the processes of the Procfiles. All of it ends with
+this process, however this process ends. Given a command, its exit code is ours, and the output of
+the processes goes to `var/log/run.log`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from sandbox.children import (
+    LOOPBACK,
+    VAR,
+    Child,
+    NotReady,
+    SandboxError,
+    last_lines,
+    wait_until,
+)
+from sandbox.formation import RELEASE, STOP_S, read_procfiles
+from sandbox.holder import hold
+from sandbox.places import ROOT, Places, choose_ports, read_places
+from sandbox.servers import PrivateMariaDB, PrivateValkey
+from sandbox.steps import complain, step, tell
+
+PROCFILES = (ROOT / "Procfile", ROOT / "sandbox" / "Procfile")
+STRIPE = "sandbox"
+# The process of the stand-in for Stripe, which a key of Stripe's own makes needless.
+READY_S = 60.0
+SERVER_STOP_S = 4.0
+# With STOP_S and the keepers' own kill this stays below the promised 30 s.
+
+
+class Asked(BaseException):
+    """Somebody wants it to end: Ctrl-C, SIGTERM, a closed terminal, or make is gone."""
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    # Once is enough, and what follows has its own time limits.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    raise Asked
+
+
+@contextmanager
+def _own_servers(places: Places) -> Iterator[None]:
+    with ExitStack() as servers:
+        if places.has_own_database:
+            port = places.port("MARIADB_PORT")
+            with step("MariaDB"):
+                mariadb = PrivateMariaDB(places.folder / "servers" / "mariadb", port)
+                mariadb.grace_s = SERVER_STOP_S
+                servers.enter_context(mariadb)
+            places.environ["DATABASE_URL"] = mariadb.url
+        if places.has_own_cache:
+            port = places.port("REDIS_PORT")
+            with step("Valkey"):
+                valkey = PrivateValkey(places.folder / "servers" / "valkey", port)
+                valkey.grace_s = SERVER_STOP_S
+                servers.enter_context(valkey)
+            places.environ["REDIS_URL"] = valkey.url
+        yield
+
+
+def _release(lines: list[str], places: Places) -> str:
+    """Run the release lines and return the last words of the last."""
+    log = places.log("release")
+    for line in lines:
+        with step(line), log.open("wb") as output:
+            with Child(["sh", "-c", line], env=places.environ, cwd=ROOT, output=output) as child:
+                exit_code = child.wait()
+            if exit_code != 0:
+                raise NotReady(f"{line} failed:\n{last_lines(log, 15)}")
+    return last_lines(log, 1)
+
+
+@contextmanager
+def _processes(procfile: Path, places: Places, *, log: Path | None) -> Iterator[Child]:
+    output = log.open("wb") if log else None
+    formation = Child(
+        [sys.executable, "-m", "sandbox.formation", procfile],
+        env=places.environ,
+        cwd=ROOT,
+        output=output,
+        grace_s=STOP_S + 3,
+    )
+    try:
+        yield formation
+    finally:
+        formation.stop()
+        if output:
+            output.close()
+
+
+def _is_ready(places: Places) -> bool:
+    try:
+        with urllib.request.urlopen(f"{places.site}/readyz", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)  # noqa: PLR2004  OK
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _write_procfile(lines: dict[str, list[str]], places: Places) -> Path:
+    procfile = places.folder / "run" / "Procfile"
+    procfile.write_text("".join(f"{name}: {line[-1]}\n" for name, line in lines.items()))
+    return procfile
+
+
+def _show(places: Places, login: str) -> None:
+    environ = places.environ
+    rows = [
+        ("API", places.site, "its description at /docs"),
+        ("Flower", f"http://{LOOPBACK}:{environ['FLOWER_PORT']}", "login by FLOWER_LOGIN"),
+    ]
+    if places.has_own_stripe:
+        rows.append(("Stripe", environ["STRIPE_API_BASE"], "sandbox; its book at /sandbox/book"))
+    for name, port in (("MariaDB", "MARIADB_PORT"), ("Valkey", "REDIS_PORT")):
+        if port in environ:
+            rows.append((name, f"{LOOPBACK}:{environ[port]}", "private"))
+    env = os.path.relpath(places.folder / "run" / "env")
+    rows.append(("Settings", env, f"for other terminals: set -a; . {env}"))
+    if login:
+        rows.append(("Login", login, ""))
+    tell("")
+    for name, place, note in rows:
+        tell(f"  {name:<9} {place:<28} {note}".rstrip())
+    for note in places.notes:
+        tell(f"  {note}")
+    tell("")
+
+
+def _follow_make() -> None:
+    """End when make does: a make that is killed tells its children nothing."""
+    make = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == make:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if "MAKELEVEL" in os.environ:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> int:
+    """Bring everything up, wait, take everything down.
+
+    Raises:
+        SandboxError: it cannot be brought up; the message says why.
+    """
+    for name in ("run", "log"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    told = "make run already runs in this checkout (pid {pid}); stop it first."
+    hold(folder / "run" / "lock", told=told)
+    places = read_places(os.environ, folder=folder)
+    choose_ports(places)
+    lines = read_procfiles(list(procfiles))
+    if not places.has_own_stripe:
+        lines.pop(STRIPE, None)
+    log = places.log("run") if command else None
+    with _own_servers(places), places.written(folder / "run" / "env"):
+        login = _release(lines.pop(RELEASE, []), places)
+        with _processes(_write_procfile(lines, places), places, log=log) as formation:
+            if not wait_until(lambda: _is_ready(places), formation, timeout_s=READY_S):
+                said = f"; the log ends:\n{last_lines(log, 15)}" if log else "."
+                raise NotReady(f"{places.site}/readyz did not answer 200{said}")
+            _show(places, login)
+            tell("ready")
+            if command:
+                return subprocess.run(command, check=False, env=places.environ).returncode
+            return formation.wait()
+
+
+def main() -> int:
+    """Run until asked to stop, which is a success, or until something fails."""
+    parser = argparse.ArgumentParser(prog="sandbox.run")
+    parser.add_argument("--procfile", type=Path, action="append")
+    parser.add_argument("--folder", type=Path, default=VAR)
+    parser.add_argument("command", nargs="*")
+    asked = parser.parse_args()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _on_signal)
+    _follow_make()
+    try:
+        return run(asked.procfile or PROCFILES, asked.command, folder=asked.folder)
+    except Asked:
+        tell("stopped")
+        return 0
+    except SandboxError as error:
+        complain(error)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
