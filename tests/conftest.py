@@ -11,6 +11,8 @@ import pytest
 from sandbox.servers import PrivateMariaDB, PrivateValkey, SandboxError
 from tests.servers import Servers, Urls, make_empty_database
 
+pytest_plugins = ("tests.sandbox_fixture",)
+
 SERVERS = pytest.StashKey[Servers]()
 
 

@@ -1,0 +1,90 @@
+"""The stand-in for Stripe as a fixture: a process of its own, one for each test process.
+
+`sandbox` is empty at the start of every test. `sandbox.control` sets faults and reads the book;
+`sandbox.control.webhooks(url=...)` tells it where the endpoint is. `own_sandbox` is a fresh one
+that may be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import stripe
+
+from sandbox.stripe.control import Control
+
+API_KEY = "sk_test_sandbox"
+WEBHOOK_SECRET = "whsec_tests"
+
+
+class SandboxProcess:
+    """One running stand-in; `kill()` and `start()` keep port and book."""
+
+    webhook_secret = WEBHOOK_SECRET
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self.start()
+
+    def start(self, *, webhook_url: str = "") -> None:
+        command = [sys.executable, "-m", "sandbox.stripe", "--port", str(self.port)]
+        command += ["--folder", str(self.folder), "--webhook-url", webhook_url]
+        command += ["--webhook-secret", WEBHOOK_SECRET]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert "listens on" in line, f"The sandbox did not start: {line!r}"
+        self.port = int(line.rsplit(":", 1)[1])
+        self.control = Control(self.url)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def client(self, key: str = API_KEY) -> stripe.StripeClient:
+        return stripe.StripeClient(key, base_addresses={"api": self.url}, max_network_retries=0)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        self.process.wait(10)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(tmp_path_factory.mktemp("stripe"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
+    sandbox_process.control.reset()
+    return sandbox_process
+
+
+@pytest.fixture
+def own_sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(tmp_path / "stripe")
+    yield process
+    process.stop()
