@@ -10,7 +10,7 @@ because the rows are there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Concatenate, ParamSpec, TypeVar
@@ -26,7 +26,6 @@ from sqlalchemy.orm.exc import StaleDataError
 from models import outbox
 from models.base import COMPANY
 from models.clock import now
-from models.outbox import Owed
 from worker import dispatch, telemetry
 from worker.cache import CacheAway
 from worker.settings import settings
@@ -99,22 +98,22 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
             yield session
         owed = session.info.pop("owed", [])
     if owed:
-        _ring(owed)
+        ring(map(dispatch.message_for, owed), [row.id for row in owed])
 
 
-def _ring(owed: list[Owed]) -> None:
+def ring(messages: Iterable[tuple[str, bytes]], owed_ids: Sequence[UUID]) -> None:
     """Send what was just committed; with the broker away it is due at once, for the sweeper."""
     try:
-        dispatch.send(owed)
+        dispatch.doorbell().ring(messages)
     except CacheAway as error:
-        log.warning("broker away, %d tasks wait in the outbox: %s", len(owed), error)
+        log.warning("broker away, %d tasks wait in the outbox: %s", len(owed_ids), error)
     else:
         return
     try:
         with Session(engine()) as session, session.begin():
-            outbox.recall(session, [row.id for row in owed], moment=now())
+            outbox.recall(session, owed_ids, moment=now())
     except SQLAlchemyError:
-        log.warning("could not mark %d tasks as due: they are by their date", len(owed))
+        log.warning("could not mark %d tasks as due: they are by their date", len(owed_ids))
 
 
 @tenacity.retry(

@@ -1,0 +1,343 @@
+"""Storing webhook events: the event and what is owed for it, many of them in one transaction.
+
+`intake().store(...)` returns once the event is committed. It goes past SQLAlchemy, over raw
+connections of its own: building objects costs many times what the database does.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pymysql
+from pymysql.constants import CLIENT
+from sqlalchemy.engine import make_url
+
+from models.clock import now
+from models.ids import new_id
+from worker import dispatch
+from worker.database import AWAY, CONFLICTS, ring
+from worker.group_commit import GroupCommit, Hopeless
+from worker.settings import settings
+from worker.signatures import Event
+
+log = logging.getLogger(__name__)
+
+TASK = "webhooks.handle"
+QUEUE = "webhooks"
+LANES = 1
+# One lane makes the largest groups; a second one bought no rate and cost CPU (docs/benchmarks.md).
+TRIES = 8
+CONNECT_TIMEOUT_S = 3
+ANSWER_TIMEOUT_S = 5
+# The provider gives up after about ten seconds; by then it must have its 503.
+STALE_S = 1.0
+# A connection that the server has closed says so at once; one that hangs is not tried again.
+LOCK_WAIT_S = 1
+# Only a handler's short transaction can hold an event that comes again.
+UNKEEPABLE = frozenset({1153, 1264, 1366, 1406, 3140, 3819, 4025})
+# Packet too large, value out of range, bad characters, too long, not JSON, check failed (2).
+
+_EVENTS = (
+    "INSERT INTO payment_webhooks (id, event_type, provider, account, provider_event_id, payload, "
+    "headers, status, retry_count, created_at, updated_at) VALUES "
+)
+_EVENT = "(x'{id}', %s, %s, %s, %s, %s, %s, 'received', 0, '{moment}', '{moment}')"
+# A second copy touches nothing, and counts as no affected row.
+_OR_NOTHING = " ON DUPLICATE KEY UPDATE id = id"
+_DEBTS = (
+    "INSERT INTO outbox (id, task, queue, arguments, request_id, status, due_at, sent_at, sends, "
+    "starts, failures, created_at, updated_at) VALUES "
+)
+_DEBT = "(x'{id}', %s, %s, %s, %s, 'owed', '{due}', '{moment}', 1, 0, 0, '{moment}', '{moment}')"
+
+
+class NotStored(Exception):
+    """Not known to be stored; the provider must send the event again."""
+
+
+class DatabaseAway(NotStored, Hopeless):
+    """The database could not be asked, or did not say that it kept the events."""
+
+
+class Unkeepable(Exception):
+    """The database refuses this very event; sent again, it would be refused again."""
+
+
+class Outcome(StrEnum):
+    """What became of an event at the door."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event with how it came."""
+
+    provider: str
+    event: Event
+    headers: dict[str, str]
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Debt:
+    id: UUID
+    event_id: UUID
+    request_id: str | None
+
+
+class Connections:
+    """Raw connections, kept between uses; all are given up when one of them fails.
+
+    Args:
+        url: as SQLAlchemy reads it; TLS and other options come through.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        _, options = parsed.get_dialect()().create_connect_args(parsed)
+        # With FOUND_ROWS a duplicate would count as affected, like a row that was inserted.
+        options["client_flag"] = options.get("client_flag", 0) & ~CLIENT.FOUND_ROWS
+        self._options: dict[str, Any] = {"charset": "utf8mb4", **options}
+        self._idle: list[Any] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Lend a cursor; commit at the end, or roll back."""
+        connection = self._take()
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+            connection.commit()
+        except pymysql.MySQLError as error:
+            if _is_away(error):
+                self._forget(connection)
+            else:
+                self._roll_back(connection)
+            raise
+        except BaseException:
+            self._forget(connection)
+            raise
+        self._idle.append(connection)
+
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _roll_back(self, connection: Any) -> None:
+        try:
+            connection.rollback()
+        except (pymysql.MySQLError, OSError):
+            self._forget(connection)
+        else:
+            self._idle.append(connection)
+
+    def _forget(self, connection: Any) -> None:
+        """Drop a connection that failed, and the idle ones: the server may have restarted."""
+        stale, self._idle = [connection, *self._idle], []
+        for each in stale:
+            # Not close(), which would first send a goodbye to a server that may hang.
+            each._force_close()  # noqa: SLF001
+
+    def _connect(self) -> Any:
+        connection = pymysql.connect(
+            **self._options,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=ANSWER_TIMEOUT_S,
+            write_timeout=ANSWER_TIMEOUT_S,
+            # Strict: a value that does not fit is an error, never cut.
+            sql_mode="TRADITIONAL",
+            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            autocommit=False,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}")
+        return connection
+
+
+class Intake:
+    """The door's writer; one a process, used by all of its threads."""
+
+    def __init__(self, url: str, *, resend_after_s: float, lanes: int = LANES) -> None:
+        self._connections = Connections(url)
+        self._resend_after = timedelta(seconds=resend_after_s)
+        self._commit: GroupCommit[Arrival, Outcome] = GroupCommit(self._flush, lanes=lanes)
+
+    def store(self, arrival: Arrival) -> Outcome:
+        """Store an event and owe its handling; return when that is committed.
+
+        Raises:
+            NotStored: not known to be stored; the provider must send it again.
+            Unkeepable: the database refuses this event.
+        """
+        return self._commit.put(arrival, size=len(arrival.event.payload))
+
+    def _flush(self, group: list[Arrival]) -> tuple[Sequence[Outcome | Exception], Any]:
+        debts: list[_Debt] = []
+        moment = now()
+        try:
+            answers: Sequence[Outcome | Exception] = self._insist(group, debts, moment)
+        except pymysql.MySQLError:
+            # One of them may be at fault: each on its own, so that the others are stored.
+            answers = self._one_by_one(group, debts, moment)
+        return answers, lambda: _ring(debts, moment)
+
+    def _one_by_one(
+        self, group: list[Arrival], debts: list[_Debt], moment: datetime
+    ) -> list[Outcome | Exception]:
+        answers: list[Outcome | Exception] = []
+        for arrival in group:
+            try:
+                answers += self._insist([arrival], debts, moment)
+            except DatabaseAway as error:
+                # The next ones would only wait for the same.
+                return answers + [error] * (len(group) - len(answers))
+            except (NotStored, Unkeepable) as error:
+                answers.append(error)
+        return answers
+
+    def _insist(
+        self, group: list[Arrival], debts: list[_Debt], moment: datetime
+    ) -> Sequence[Outcome]:
+        """Write a group, again after a deadlock, and once more after a stale connection."""
+        started = time.monotonic()
+        was_stale = False
+        conflicts = 0
+        while True:
+            try:
+                new, outcomes = self._write(group, moment)
+            except (pymysql.MySQLError, OSError) as error:
+                if _is_away(error) and not was_stale and time.monotonic() - started < STALE_S:
+                    was_stale = True
+                elif _number_of(error) in _DEADLOCKS and conflicts < TRIES:
+                    conflicts += 1
+                    time.sleep(random.uniform(0, 0.002 * 2**conflicts))  # noqa: S311  jitter
+                else:
+                    raise _told(error, is_alone=len(group) == 1) from error
+            else:
+                debts += new
+                return outcomes
+
+    def _write(self, group: list[Arrival], moment: datetime) -> tuple[list[_Debt], list[Outcome]]:
+        ids = [new_id() for _ in group]
+        with self._connections.transaction() as cursor:
+            new = _insert_events(cursor, group, ids, moment)
+            debts = [
+                _Debt(new_id(), event_id, arrival.request_id)
+                for event_id, arrival in zip(ids, group, strict=True)
+                if event_id in new
+            ]
+            if debts:
+                _insert_debts(cursor, debts, moment, due=moment + self._resend_after)
+        return debts, [Outcome.STORED if i in new else Outcome.DUPLICATE for i in ids]
+
+
+_AWAY = AWAY | {0, 2014, 2055}
+# Besides: closed on our side (0), out of step (2014), lost by the driver's own words (2055).
+_DEADLOCKS = CONFLICTS - {1205}
+# 1205 has already waited for its lock; waiting again would hold up the whole group.
+
+
+def _number_of(error: Exception) -> object:
+    return error.args[0] if error.args else None
+
+
+def _is_away(error: Exception) -> bool:
+    return not isinstance(error, pymysql.MySQLError) or _number_of(error) in _AWAY
+
+
+def _told(error: Exception, *, is_alone: bool) -> Exception:
+    """Return what the caller is told: only an event's own fault is the sender's."""
+    if _is_away(error):
+        log.warning("the database is away; webhooks are refused for now: %s", error)
+        return DatabaseAway(str(error))
+    if not is_alone:
+        return error
+    if _number_of(error) in UNKEEPABLE:
+        return Unkeepable(str(error))
+    log.error("a webhook could not be stored: %s", error)
+    return NotStored(str(error))
+
+
+def _insert_events(
+    cursor: Any, group: list[Arrival], ids: list[UUID], moment: datetime
+) -> set[UUID]:
+    """Insert what is not there yet; return the ids that were inserted."""
+    at = _text_of(moment)
+    rows = sorted(
+        zip(group, ids, strict=True),
+        # One order in every process, so that two groups with the same events do not deadlock.
+        key=lambda row: (row[0].provider, row[0].event.account, row[0].event.id),
+    )
+    arguments: list[str] = []
+    for arrival, _ in rows:
+        event = arrival.event
+        arguments += (
+            event.type,
+            arrival.provider,
+            event.account,
+            event.id,
+            event.payload,
+            orjson.dumps(arrival.headers).decode(),
+        )
+    values = ",".join(_EVENT.format(id=event_id.hex, moment=at) for _, event_id in rows)
+    inserted = cursor.execute(_EVENTS + values + _OR_NOTHING, arguments)
+    if inserted == len(ids):
+        return set(ids)
+    if not inserted:
+        return set()
+    listed = ",".join(f"x'{event_id.hex}'" for event_id in ids)
+    cursor.execute(f"SELECT id FROM payment_webhooks WHERE id IN ({listed})")  # noqa: S608  hex
+    return {UUID(bytes=row[0]) for row in cursor.fetchall()}
+
+
+def _insert_debts(cursor: Any, debts: list[_Debt], moment: datetime, *, due: datetime) -> None:
+    at, until = _text_of(moment), _text_of(due)
+    arguments: list[str | None] = []
+    for debt in debts:
+        arguments += (TASK, QUEUE, f'{{"event_id": "{debt.event_id}"}}', debt.request_id)
+    values = ",".join(_DEBT.format(id=debt.id.hex, moment=at, due=until) for debt in debts)
+    cursor.execute(_DEBTS + values, arguments)
+
+
+def _text_of(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _ring(debts: list[_Debt], moment: datetime) -> None:
+    messages = [
+        (
+            QUEUE,
+            dispatch.message(
+                debt.id,
+                TASK,
+                QUEUE,
+                ids={"event_id": str(debt.event_id)},
+                request_id=debt.request_id,
+                sent_at=moment,
+            ),
+        )
+        for debt in debts
+    ]
+    if messages:
+        ring(messages, [debt.id for debt in debts])
+
+
+@cache
+def intake() -> Intake:
+    """Return this process's intake."""
+    return Intake(settings().database_url, resend_after_s=settings().outbox_resend_after_s)
