@@ -183,8 +183,10 @@ def refund_params(request: RefundRequest) -> dict[str, Any]:
     params: dict[str, Any] = {
         "amount": minor_of(request.money),
         "payment_intent": request.provider_id,
-        "metadata": {**request.metadata, "reason": request.reason, "attempt_key": request.key},
+        "metadata": {**request.metadata, "attempt_key": request.key},
     }
+    if request.reason:  # Stripe takes an empty value as "remove"
+        params["metadata"]["reason"] = request.reason
     if request.reason in REFUND_REASONS:
         params["reason"] = request.reason
     return params
