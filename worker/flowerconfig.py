@@ -14,4 +14,4 @@ basic_auth = [secrets.token_urlsafe()]
 address = "127.0.0.1"
 port = settings().flower_port
 persistent = True
-db = str(Path("var/flower.db").absolute())
+db = str(Path("var/flower/events").absolute())

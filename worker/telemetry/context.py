@@ -10,7 +10,7 @@ The ids live in a contextvar: threads, greenlets and asyncio tasks each see thei
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ IDS = (
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 # Long enough to be searched for, short enough for a column, and nothing that a log could trip on.
 
+_MARK = "_paybeat_ids"
 _ids: ContextVar[Mapping[str, str]] = ContextVar("ids", default=MappingProxyType({}))
 
 
@@ -51,6 +52,9 @@ def bind(**ids: UUID | str | int | None) -> Iterator[None]:
     token = _ids.set(_with(ids))
     try:
         yield
+    except BaseException as error:
+        _mark(error)
+        raise
     finally:
         _ids.reset(token)
 
@@ -58,6 +62,17 @@ def bind(**ids: UUID | str | int | None) -> Iterator[None]:
 def note(**ids: UUID | str | int | None) -> None:
     """Add ids that became known inside a `bind` block; its end forgets them."""
     _ids.set(_with(ids))
+
+
+def ids_at(error: BaseException | None) -> Mapping[str, str]:
+    """Return the ids bound where an error left its block: who reports it may stand outside."""
+    return getattr(error, _MARK, None) or {}
+
+
+def _mark(error: BaseException) -> None:
+    if not hasattr(error, _MARK):  # the innermost block knows most
+        with suppress(AttributeError):  # an error that takes no attributes goes unmarked
+            setattr(error, _MARK, current())
 
 
 def _with(ids: Mapping[str, UUID | str | int | None]) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
-from worker.telemetry.context import current
+from worker.telemetry.context import current, ids_at
 from worker.telemetry.redaction import redact, scrub
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def told(record: logging.LogRecord, process: str) -> dict[str, Any]:
         "message": redact(_message(record)),
         "process": process,
         "pid": record.process,
+        **(ids_at(record.exc_info[1]) if record.exc_info else {}),
         **current(),
     }
     data = vars(record).get("data")

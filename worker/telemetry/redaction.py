@@ -50,7 +50,7 @@ SECRET_NAMES = (
     "webhook_key",
 )
 EXACT_NAMES = frozenset(
-    {"auth", "otp", "pan", "passcode", "pin", "pwd", "sessionid", "ticket", "token"}
+    {"auth", "otp", "pan", "passcode", "pin", "pwd", "session", "sessionid", "ticket", "token"}
 )
 
 _NAME = re.compile("|".join(SECRET_NAMES))
@@ -64,7 +64,10 @@ def is_secret_name(name: str) -> bool:
 
 
 _NAMED = "|".join(
-    [*(name.replace("_", "[-_ ]?") for name in SECRET_NAMES), r"\b(?:auth|otp|pan|pwd|pin)\b"]
+    [
+        *(name.replace("_", "[-_ ]?") for name in SECRET_NAMES),
+        r"\b(?:auth|otp|pan|pwd|pin|session|ticket)\b",
+    ]
 )
 _NAME_IN_TEXT = rf"(?i)((?:(?:{_NAMED})[a-z0-9_-]{{0,40}}|token)"
 _Replacement = str | Callable[[re.Match[str]], str]

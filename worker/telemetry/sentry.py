@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.telemetry.context import current
+from worker.telemetry.context import current, ids_at
 from worker.telemetry.redaction import scrub
 
 if TYPE_CHECKING:
@@ -41,10 +41,11 @@ def configure_sentry(settings: Settings, process: str) -> None:
     sentry_sdk.set_tag("process", process)
 
 
-def _before_send(event: Event, hint: Hint) -> Event:  # noqa: ARG001  Sentry passes it
+def _before_send(event: Event, hint: Hint) -> Event:
     """Redact a whole event and add the ids of context, which are no secrets."""
     clean = cast("dict[str, Any]", scrub(event))
-    clean["tags"] = {**_tags(clean.get("tags")), **current()}
+    error = (hint.get("exc_info") or (None, None, None))[1]
+    clean["tags"] = {**_tags(clean.get("tags")), **ids_at(error), **current()}
     return cast("Event", clean)
 
 

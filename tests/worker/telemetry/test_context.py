@@ -7,6 +7,7 @@ import pytest
 
 from models.ids import new_id
 from worker.telemetry import bind, current, note, request_id_from
+from worker.telemetry.context import ids_at
 
 
 def test_ids_are_bound_for_a_block_and_forgotten_after_it():
@@ -29,9 +30,10 @@ def test_what_is_noted_ends_with_the_block_even_on_an_error():
             assert "company_id" in current()
             raise RuntimeError
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as caught:
         fail()
     assert current() == {}
+    assert ids_at(caught.value).keys() == {"request_id", "company_id"}
 
 
 def test_none_leaves_an_outer_id():
