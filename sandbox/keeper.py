@@ -67,7 +67,7 @@ def _children() -> list[int]:
     return mine
 
 
-def _send(pids: list[int], *signals: signal.Signals) -> None:
+def _send(pids: set[int], *signals: signal.Signals) -> None:
     for pid in pids:
         for one in signals:
             try:
@@ -86,28 +86,28 @@ def _reap(command: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _wait_until_gone(command: subprocess.Popen[bytes], limit_s: float) -> bool:
+def _end_children(
+    command: subprocess.Popen[bytes], limit_s: float, *signals: signal.Signals
+) -> bool:
+    """Signal each child once, those too that it inherits meanwhile, until none is left."""
     deadline = time.monotonic() + limit_s
+    told: set[int] = set()
     while True:
         _reap(command)
-        if not _children():
+        children = set(_children())
+        if not children:
             return True
         if time.monotonic() > deadline:
             return False
+        _send(children - told, *signals)
+        told |= children
         signal.sigtimedwait([signal.SIGCHLD], 0.05)
 
 
 def _end(command: subprocess.Popen[bytes], grace_s: float) -> None:
     # SIGCONT, because a stopped process does not hear SIGTERM.
-    _send(_children(), signal.SIGTERM, signal.SIGCONT)
-    if _wait_until_gone(command, grace_s):
-        return
-    deadline = time.monotonic() + KILL_S
-    while time.monotonic() < deadline:
-        # Again each round: what a killed child leaves behind becomes a child of the keeper.
-        _send(_children(), signal.SIGKILL)
-        if _wait_until_gone(command, 0.2):
-            return
+    if not _end_children(command, grace_s, signal.SIGTERM, signal.SIGCONT):
+        _end_children(command, KILL_S, signal.SIGKILL)
 
 
 def _watch(command: subprocess.Popen[bytes], parent: int) -> bool:

@@ -121,6 +121,10 @@ def _write_procfile(lines: dict[str, list[str]], places: Places) -> Path:
     return procfile
 
 
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
 def _show(places: Places, login: str) -> None:
     environ = places.environ
     rows = [
@@ -132,7 +136,7 @@ def _show(places: Places, login: str) -> None:
     for name, port in (("MariaDB", "MARIADB_PORT"), ("Valkey", "REDIS_PORT")):
         if port in environ:
             rows.append((name, f"{LOOPBACK}:{environ[port]}", "private"))
-    env = os.path.relpath(places.folder / "run" / "env")
+    env = _shown(places.folder / "run" / "env")
     rows.append(("Settings", env, f"for other terminals: set -a; . {env}"))
     if login:
         rows.append(("Login", login, ""))
