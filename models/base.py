@@ -151,9 +151,11 @@ def _fence(state: ORMExecuteState) -> None:
         raise Unfenced(f"no company for: {str(state.statement)[:200]}")
     if not mappers:
         raise Unfenced("a Core statement on a company's rows must say that it spans companies")
+    # In a lambda a bound value keeps its own type, not the column's: bytes, as the row has them.
+    key = company_id.bytes
     state.statement = state.statement.options(
         with_loader_criteria(
-            CompanyOwned, lambda table: table.company_id == company_id, include_aliases=True
+            CompanyOwned, lambda table: table.company_id == key, include_aliases=True
         )
     )
 
