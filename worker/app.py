@@ -28,6 +28,7 @@ from models.timeline import Cause
 from worker import telemetry
 from worker.database import in_transaction, is_away, is_conflict
 from worker.settings import settings
+from worker.telemetry.celery_log import listen
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Debt:
 
 app = Celery("paybeat")
 app.config_from_object("celeryconfig")
+listen()
 
 
 def task(

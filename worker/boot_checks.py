@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import asdict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,15 +22,7 @@ if TYPE_CHECKING:
 MODES = ("sandbox", "production")
 LOG_FORMATS = ("auto", "json", "human")
 PORTS = ("redis_port", "port", "relay_port", "flower_port", "sandbox_port", "datadog_port")
-POSITIVE = (
-    "stripe_timeout_s",
-    "wait_s",
-    "outbox_resend_after_s",
-    "outbox_sweep_every_s",
-    "claim_lease_s",
-    "analytics_batch_size",
-    "ws_max_connections",
-)
+MAY_BE_ZERO = ("redis_db", "sentry_traces_rate")
 RATE_LIMITS = ("rate_limit", "login_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
 HIGHEST_PORT = 65_535
@@ -58,8 +51,9 @@ def _numbers(settings: Settings) -> Iterator[str]:
     for name in PORTS:
         if not 1 <= getattr(settings, name) <= HIGHEST_PORT:
             yield f"{name.upper()} must be a port, 1 to {HIGHEST_PORT}."
-    for name in POSITIVE:
-        if getattr(settings, name) <= 0:
+    for name, value in asdict(settings).items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and value <= 0 and name not in (*PORTS, *MAY_BE_ZERO):
             yield f"{name.upper()} must be more than 0."
     if settings.redis_db < 0:
         yield "REDIS_DB must be 0 or more."

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -105,6 +104,7 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"WAIT_S": "nan"}, "WAIT_S must be a number."),
         ({"WAIT_S": "inf"}, "WAIT_S must be a number."),
         ({"WAIT_S": "-1"}, "WAIT_S must be more than 0."),
+        ({"DATABASE_POOL": "0"}, "DATABASE_POOL must be more than 0."),
         ({"CLAIM_LEASE_S": "20"}, "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."),
         ({"SENTRY_TRACES_RATE": "2"}, "SENTRY_TRACES_RATE must be between 0 and 1."),
         ({"METRICS_ENABLED": "perhaps"}, "METRICS_ENABLED must be true or false."),
@@ -135,16 +135,19 @@ def test_repr_keeps_secrets():
     assert not re.search(r"n0t-a-default|sk_live|whsec|0123456789abcdef|argon2", repr(load(FIT)))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [sys.executable, "-c", "from worker.settings import settings; settings()"],
-    ],
-    ids=["python"],
-)
-def test_a_process_shows_its_sentences_without_a_traceback(command):
+BOOTS = {
+    "worker": ["celery", "-A", "worker.app", "worker", "-P", "threads"],
+    "beat": ["celery", "-A", "worker.app", "beat"],
+    "flower": ["celery", "-A", "worker.app", "flower", "--conf=worker/flowerconfig.py"],
+    "web": ["gunicorn", "web.app:create_app()", "-c", "web/gunicorn.py"],
+    "release": ["flask", "--app", "web.app", "migrate"],
+}
+
+
+@pytest.mark.parametrize("command", BOOTS.values(), ids=BOOTS)
+def test_every_process_shows_its_sentences_and_no_traceback(command):
     ended = subprocess.run(
-        command,
+        [ROOT / ".venv" / "bin" / command[0], *command[1:]],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PAYBEAT_ENV": "production", "PORT": "none"},
         capture_output=True,
@@ -152,10 +155,11 @@ def test_a_process_shows_its_sentences_without_a_traceback(command):
         timeout=30,
         check=False,
     )
+    told = ended.stdout + ended.stderr
     assert ended.returncode != 0
-    assert "PORT must be a whole number." in ended.stderr
-    assert "STRIPE_API_KEY is missing." in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "PORT must be a whole number." in told
+    assert "STRIPE_API_KEY is missing." in told
+    assert "Traceback" not in told
 
 
 def example() -> dict[str, str]:
