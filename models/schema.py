@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
 from models.tables import METADATA
@@ -33,6 +35,15 @@ def downgrade(engine: Engine, revision: str = "base") -> None:
     with engine.connect() as connection:
         command.downgrade(_config(connection), revision)
         connection.commit()
+
+
+@cache
+def head() -> str | None:
+    """Return the revision that this code's tables are at."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config).get_current_head()
 
 
 def differences(engine: Engine) -> list[object]:

@@ -1,0 +1,85 @@
+"""Whether the process lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import outbox, schema
+from web.auth import public
+from web.routes import Routes, respond
+from worker import dispatch, telemetry
+from worker.cache import CacheAway, shared
+from worker.database import transaction
+from worker.settings import settings
+
+routes = Routes("health", __name__)
+
+
+@routes.get("/healthz")
+@public
+def healthz() -> Response:
+    """Tell that this process answers."""
+    return respond({"status": "ok"})
+
+
+@routes.get("/readyz")
+@public
+def readyz() -> Response:
+    """Tell whether requests can be accepted; without Redis they are, only slower."""
+    database, backlog = _database()
+    redis = {"cache": _is_reachable(_ping_cache), "queues": _is_reachable(_ping_queues)}
+    is_ready = database == "ok"
+    health = "ok" if all(redis.values()) else "degraded"
+    parts = {name: "ok" if is_up else "away" for name, is_up in redis.items()}
+    body = {
+        "status": health if is_ready else "unavailable",
+        "database": database,
+        **parts,
+        "backlog": backlog,
+    }
+    headers = None if is_ready else {"Retry-After": "2"}
+    return respond(body, 200 if is_ready else 503, headers)
+
+
+def _database() -> tuple[str, dict[str, dict[str, int]]]:
+    """Return how the database is, and how much is owed and dead a queue."""
+    try:
+        with transaction() as session:
+            revision = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            if revision != schema.head():
+                return "not migrated", {}
+            return "ok", outbox.backlog(session)
+    except SQLAlchemyError as error:
+        missing_table = 1146
+        number = getattr(getattr(error, "orig", None), "args", [None])[0]
+        return ("not migrated" if number == missing_table else "away"), {}
+
+
+def _is_reachable(ping: Any) -> bool:
+    try:
+        return bool(ping())
+    except CacheAway:
+        return False
+
+
+def _ping_cache() -> Any:
+    return shared().do(lambda redis: redis.ping())
+
+
+def _ping_queues() -> Any:
+    bell = dispatch.doorbell()
+    return bell.breaker.call(bell.client.ping)
+
+
+def metrics() -> Response:
+    """Return this machine's counters for Prometheus; routed only with METRICS_ENABLED."""
+    from worker.telemetry.prometheus import CONTENT_TYPE
+
+    return Response(telemetry.metrics_page(settings()) or b"", content_type=CONTENT_TYPE)
+
+
+__all__ = ["metrics", "routes"]

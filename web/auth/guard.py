@@ -1,0 +1,167 @@
+"""The guard before every view: who calls, what they may do, how often.
+
+    @routes.get("/invoices")
+    @allowed(Permission.INVOICES_READ)      # or @allowed() for anybody signed in, or @public
+    def list_invoices(query: InvoiceQuery) -> Response:
+        with transaction(company_id=caller().company_id) as session: ...
+
+A view without a mark keeps the application from starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from flask import Flask, current_app, g, request
+from sqlalchemy import select
+
+from models.tenants import Company, Permission, Role
+from web.auth import tokens
+from web.limits import hit_company_limit
+from web.problems import Problem
+from worker import sessions, telemetry
+from worker.database import transaction
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_MARK = "__guard__"
+COMPANY_HEADER = "X-Company-Id"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a view asks for. Public: nothing. No permission: any user who is signed in."""
+
+    permission: Permission | None = None
+    is_public: bool = False
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes this request, and for which company."""
+
+    user_id: UUID
+    session_id: UUID
+    tenant_id: UUID
+    role: Role
+    permissions: frozenset[Permission]
+    acting_for: UUID | None
+
+    @property
+    def company_id(self) -> UUID:
+        """Return the company that the request is about; 400 if an operator named none."""
+        if self.acting_for is None:
+            raise Problem("bad-request", f"Name the company in {COMPANY_HEADER}.")
+        return self.acting_for
+
+
+def allowed(permission: Permission | None = None) -> Callable[[View], View]:
+    """Let in who is signed in and has `permission`."""
+    return _marked(Guard(permission))
+
+
+def public(view: View) -> View:
+    """Let in everybody."""
+    return _marked(Guard(is_public=True))(view)
+
+
+def _marked(guard: Guard) -> Callable[[View], View]:
+    def mark(view: View) -> View:
+        setattr(view, _MARK, guard)
+        return view
+
+    return mark
+
+
+def guard_of(view: Callable[..., Any]) -> Guard | None:
+    """Return the mark of a view; wrappers that use functools.wraps keep it."""
+    return getattr(view, _MARK, None)
+
+
+def caller() -> Caller:
+    """Return who makes this request."""
+    found: Caller = g.caller
+    return found
+
+
+def register(app: Flask) -> None:
+    """Check every request before its view."""
+    app.before_request(_check)
+
+
+def check_marks(app: Flask) -> None:
+    """Refuse to start with a view that says nothing of who may call it."""
+    bare = [name for name, view in app.view_functions.items() if guard_of(view) is None]
+    if bare:
+        raise RuntimeError(f"views without @allowed or @public: {', '.join(sorted(bare))}")
+
+
+def _check() -> None:
+    if request.endpoint is None or request.method == "OPTIONS":
+        return
+    guard = guard_of(current_app.view_functions[request.endpoint])
+    if guard is None:
+        raise RuntimeError(f"{request.endpoint} has no guard")
+    if guard.is_public:
+        return
+    g.caller = who = _authenticate()
+    telemetry.note(user_id=who.user_id, company_id=who.acting_for)
+    hit_company_limit(who.acting_for or who.user_id)
+    if guard.permission is not None:
+        if guard.permission not in who.permissions:
+            raise Problem("forbidden", f"This needs the permission {guard.permission}.")
+        _ = who.company_id  # every permission is about some company
+
+
+def _authenticate() -> Caller:
+    claims = tokens.read(_bearer())
+    alive = sessions.verify(claims.session_id, claims.user_id)
+    if alive is None:
+        raise unauthenticated("The session has ended.")
+    return Caller(
+        user_id=claims.user_id,
+        session_id=claims.session_id,
+        tenant_id=alive.tenant_id,
+        role=alive.role,
+        permissions=alive.permissions,
+        acting_for=_company_of(alive),
+    )
+
+
+def _bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise unauthenticated("Send Authorization: Bearer and the access token.")
+    return token.strip()
+
+
+def unauthenticated(detail: str) -> Problem:
+    """Return a 401 that names the way in."""
+    return tokens.unauthenticated(detail)
+
+
+def _company_of(alive: sessions.Alive) -> UUID | None:
+    """Return the company to act for: the user's own, or for an operator the one they name."""
+    named = request.headers.get(COMPANY_HEADER)
+    if named is None:
+        return alive.company_id
+    try:
+        company_id = UUID(named)
+    except ValueError:
+        raise Problem("bad-request", f"{COMPANY_HEADER} must be an id.") from None
+    if company_id == alive.company_id:
+        return company_id
+    if alive.role is Role.OPERATOR and _is_of_tenant(company_id, alive.tenant_id):
+        return company_id
+    raise Problem("not-found", "No such company.")
+
+
+def _is_of_tenant(company_id: UUID, tenant_id: UUID) -> bool:
+    with transaction() as session:
+        found = session.scalar(
+            select(Company.id).where(Company.id == company_id, Company.tenant_id == tenant_id)
+        )
+    return found is not None

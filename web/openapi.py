@@ -1,0 +1,115 @@
+"""The OpenAPI 3.1 document: what the marks on a view mean to whoever reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.info import Info
+from flask_openapi3.models.operation import Operation
+from flask_openapi3.models.parameter import Parameter
+from flask_openapi3.openapi import OpenAPI
+from flask_openapi3.utils import parse_rule
+
+if TYPE_CHECKING:
+    from web.auth import Guard
+
+BEARER = "bearer"
+SECURITY_SCHEMES: dict[str, Any] = {
+    BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+}
+INFO = Info(
+    title="Paybeat",
+    version="1",
+    description="Payments and billing for multi-tenant SaaS. Errors are problem+json (RFC 9457).",
+)
+IDEMPOTENT = "__idempotent__"
+WAITS = "__waits__"
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "request_id": {"type": ["string", "null"]},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail"],
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_PROBLEM_ANSWER = {
+    "description": "What went wrong",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def _header(name: str, description: str, **schema: Any) -> Parameter:
+    return Parameter.model_validate(
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": description,
+            "schema": {"type": "string", **schema},
+        }
+    )
+
+
+def describe(
+    routes: APIBlueprint,
+    rule: str,
+    method: str,
+    view: Callable[..., Any],
+    guard: Guard | None,
+) -> None:
+    """Add to an operation what its view's marks say."""
+    item = routes.paths.get(parse_rule(rule, url_prefix=routes.url_prefix))
+    operation: Operation | None = getattr(item, method.lower(), None)
+    if operation is None:
+        return
+    headers: list[Parameter] = []
+    if guard is not None and not guard.is_public:
+        operation.security = [{BEARER: []}]
+        headers.append(
+            _header("X-Company-Id", "The company that an operator acts for.", format="uuid")
+        )
+        if guard.permission:
+            needs = f"Needs the permission `{guard.permission}`."
+            operation.description = "\n\n".join(filter(None, [operation.description, needs]))
+    if hasattr(view, IDEMPOTENT):
+        headers.append(
+            _header(
+                "Idempotency-Key",
+                "The same key and body give the same answer for 24 hours.",
+                maxLength=255,
+            )
+        )
+    if hasattr(view, WAITS):
+        headers.append(_header("Prefer", "`wait=N` (0 to 20 seconds) or `respond-async`."))
+    if headers:
+        operation.parameters = [*(operation.parameters or []), *headers]
+
+
+def document(app: OpenAPI) -> dict[str, Any]:
+    """Return the whole document; every operation may answer with a problem."""
+    spec = app.api_doc
+    schemas = spec["components"].setdefault("schemas", {})
+    schemas.pop(app.validation_error_model.__name__, None)
+    schemas["Problem"] = PROBLEM_SCHEMA
+    for item in spec["paths"].values():
+        for operation in item.values():
+            answers = operation.setdefault("responses", {})
+            answers.pop(app.validation_error_status, None)
+            answers["default"] = _PROBLEM_ANSWER
+    return spec

@@ -1,0 +1,51 @@
+"""How long a caller wants to wait for a worker: `Prefer: wait=N`, `respond-async` (RFC 7240)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from flask import request
+
+from worker import replies
+from worker.settings import settings
+
+MAX_WAIT_S = 20
+_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.ASCII)
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How long to wait, and what to say was honoured."""
+
+    wait_s: float
+    applied: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return `Preference-Applied`, if there was a preference."""
+        return {"Preference-Applied": self.applied} if self.applied else {}
+
+
+def preference() -> Preference:
+    """Read this request's preference; what is not understood is ignored, as RFC 7240 wants."""
+    parts = [
+        part.partition(";")[0].strip().lower()
+        for line in request.headers.getlist("Prefer")
+        for part in line.split(",")
+    ]
+    waits = [int(found[1]) for part in parts if (found := _WAIT.fullmatch(part))]
+    if waits:
+        wait_s = min(waits[0], MAX_WAIT_S)
+        return Preference(wait_s, f"wait={wait_s}")
+    if "respond-async" in parts:
+        return Preference(0, "respond-async")
+    return Preference(settings().wait_s)
+
+
+def wait_for(reply_key: str | None, chosen: Preference) -> dict[str, Any] | None:
+    """Wait for a worker's reply; None when none came in time, or there is nothing to wait for."""
+    if reply_key is None or chosen.wait_s <= 0:
+        return None
+    return replies.wait(reply_key, timeout_s=chosen.wait_s)
