@@ -7,13 +7,12 @@ that is taken gives way to a free one; a port given by number does not.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from honcho.environ import parse  # type: ignore[import-untyped]
 
 from sandbox.children import LOOPBACK, VAR, PortTaken, free_port, is_free
 
@@ -26,6 +25,7 @@ DEFAULT_PORTS = {
     "REDIS_PORT": 16379,
 }
 # The servers' own ports are not their usual ones, so as not to be taken for installed servers.
+DOTENV_LINE = re.compile(r"^(?:export +)?([A-Za-z_]\w*)=(.*)$", re.MULTILINE)
 DEFAULTS = {
     "PAYBEAT_ENV": "sandbox",
     "FLOWER_LOGIN": "paybeat:paybeat",
@@ -108,15 +108,24 @@ class Places:
             path.unlink()
 
 
+def read_dotenv(text: str) -> dict[str, str]:
+    """Read `NAME=value` lines; quotes as in a shell, empty values left out."""
+    values = {}
+    for name, value in DOTENV_LINE.findall(text):
+        bare = shlex.split(value)[0] if value[:1] in {"'", '"'} else value.strip()
+        if bare:
+            values[name] = bare
+    return values
+
+
 def read_places(
     environ: Mapping[str, str], *, folder: Path = VAR, dotenv: Path = ROOT / ".env"
 ) -> Places:
     """Return the places of a run; the environment is stronger than the file."""
-    from_file = parse(dotenv.read_text()) if dotenv.exists() else {}
-    given = {name: value for name, value in from_file.items() if value}
-    places = Places({**given, **environ}, folder)
-    for name, value in DEFAULTS.items():
-        places.environ[name] = environ.get(name) or given.get(name) or value
+    from_file = read_dotenv(dotenv.read_text()) if dotenv.exists() else {}
+    # Empty is not given, in either.
+    given = {name: value for name, value in environ.items() if value}
+    places = Places({**DEFAULTS, **from_file, **given}, folder)
     binaries = str(ROOT / ".venv" / "bin")
     places.environ["PATH"] = f"{binaries}:{environ.get('PATH', '')}"
     return places

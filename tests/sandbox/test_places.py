@@ -1,0 +1,87 @@
+"""Where a local run puts things: what is given stays, what is open is chosen."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sandbox.children import PortTaken
+from sandbox.places import DEFAULT_PORTS, Places, choose_ports, read_dotenv, read_places
+from worker.settings import Settings, load
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        yield holder.getsockname()[1]
+
+
+def test_the_example_copied_to_dotenv_changes_nothing():
+    assert load(read_dotenv(EXAMPLE.read_text())) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("X=600 per minute", "600 per minute"),
+        ("X=se#cret", "se#cret"),
+        ("X='name:$argon2id$v=19'", "name:$argon2id$v=19"),
+        ('export X="two words"', "two words"),
+        ("X=mysql+pymysql://u:p@h/d?charset=utf8mb4", "mysql+pymysql://u:p@h/d?charset=utf8mb4"),
+    ],
+)
+def test_a_line_of_dotenv_is_read_as_it_stands(line, value):
+    assert read_dotenv(line) == {"X": value}
+
+
+@pytest.mark.parametrize("line", ["# X=1", "X=", "no assignment", ""])
+def test_comments_and_empty_values_give_nothing(line):
+    assert read_dotenv(line) == {}
+
+
+def test_the_environment_is_stronger_than_dotenv(tmp_path):
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("WAIT_S=1\nRATE_LIMIT=5 per second\n")
+    places = read_places({"WAIT_S": "2", "RATE_LIMIT": ""}, dotenv=dotenv)
+    assert places.environ["WAIT_S"] == "2"
+    assert places.environ["RATE_LIMIT"] == "5 per second"
+
+
+def test_a_default_port_that_is_taken_gives_way_and_is_told(taken, monkeypatch, tmp_path):
+    monkeypatch.setitem(DEFAULT_PORTS, "PORT", taken)
+    places = Places({}, tmp_path)
+    port = places.port("PORT")
+    assert port != taken
+    assert places.environ["PORT"] == str(port)
+    assert places.notes == [f"PORT: {taken} is taken, using {port}."]
+
+
+@pytest.mark.parametrize("given", ["0", "65536", "http", "-1"])
+def test_what_is_no_port_is_refused(given, tmp_path):
+    with pytest.raises(PortTaken, match="PORT must be a port"):
+        Places({"PORT": given}, tmp_path).port("PORT")
+
+
+def test_the_sandbox_learns_where_the_web_is_and_the_gateway_where_the_sandbox_is(tmp_path):
+    places = read_places({"PORT": "", "SANDBOX_PORT": ""}, folder=tmp_path, dotenv=tmp_path / "no")
+    choose_ports(places)
+    environ = places.environ
+    assert environ["STRIPE_API_BASE"] == f"http://127.0.0.1:{environ['SANDBOX_PORT']}"
+    assert environ["SANDBOX_WEBHOOK_URL"] == f"{places.site}/api/v1/webhooks/stripe"
+
+
+def test_with_a_key_of_stripes_own_there_is_no_sandbox(tmp_path):
+    places = read_places({"STRIPE_API_KEY": "sk_test_51own"}, dotenv=tmp_path / "no")
+    choose_ports(places)
+    assert not places.has_own_stripe
+    assert "STRIPE_API_BASE" not in places.environ
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST"])
+def test_with_a_redis_given_none_is_started(name, tmp_path):
+    assert read_places({}, dotenv=tmp_path / "no").has_own_cache
+    assert not read_places({name: "x"}, dotenv=tmp_path / "no").has_own_cache
