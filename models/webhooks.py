@@ -41,8 +41,9 @@ class PaymentWebhook(Changing):
 
     event_type: Mapped[str] = mapped_column(String(100))
     provider: Mapped[str] = mapped_column(String(50))
-    account: Mapped[str] = mapped_column(String(50), default="")
-    provider_event_id: Mapped[str] = mapped_column(String(100))
+    # Letter by letter: ids that differ in case only are two events.
+    account: Mapped[str] = mapped_column(String(50, collation="utf8mb4_bin"), default="")
+    provider_event_id: Mapped[str] = mapped_column(String(100, collation="utf8mb4_bin"))
     payload: Mapped[Any] = mapped_column(JSON)
     headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
     status: Mapped[WebhookStatus] = mapped_column(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
 
-from web import api, commands, pages, problems
+from web import api, commands, pages, problems, webhooks
 from web.api import health
 from web.auth import guard, public
 from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
@@ -48,6 +48,7 @@ def create_app() -> Application:
     for blueprint in api.BLUEPRINTS:
         app.register_api(blueprint)
     app.register_blueprint(pages.routes)
+    app.register_blueprint(webhooks.blueprint)
     if given.metrics_enabled:
         app.add_url_rule("/metrics", view_func=public(health.metrics))
     commands.register(app)

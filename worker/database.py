@@ -26,7 +26,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from models import outbox
 from models.base import COMPANY
 from models.clock import now
-from worker import dispatch, telemetry
+from worker import crash, dispatch, telemetry
 from worker.cache import CacheAway
 from worker.settings import settings
 
@@ -103,6 +103,7 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
 
 def ring(messages: Iterable[tuple[str, bytes]], owed_ids: Sequence[UUID]) -> None:
     """Send what was just committed; with the broker away it is due at once, for the sweeper."""
+    crash.point("outbox.committed")
     try:
         dispatch.doorbell().ring(messages)
     except CacheAway as error:

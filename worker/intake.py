@@ -132,6 +132,12 @@ class Connections:
             raise
         self._idle.append(connection)
 
+    def close(self) -> None:
+        """Drop the idle connections."""
+        idle, self._idle = self._idle, []
+        for each in idle:
+            each.close()
+
     def _take(self) -> Any:
         try:
             return self._idle.pop()
@@ -185,6 +191,10 @@ class Intake:
             Unkeepable: the database refuses this event.
         """
         return self._commit.put(arrival, size=len(arrival.event.payload))
+
+    def close(self) -> None:
+        """Give its connections up; the next event opens new ones."""
+        self._connections.close()
 
     def _flush(self, group: list[Arrival]) -> tuple[Sequence[Outcome | Exception], Any]:
         debts: list[_Debt] = []

@@ -163,8 +163,10 @@ def upgrade() -> None:
         sa.Column("id", models.base.Id(length=16), nullable=False),
         sa.Column("event_type", sa.String(length=100), nullable=False),
         sa.Column("provider", sa.String(length=50), nullable=False),
-        sa.Column("account", sa.String(length=50), nullable=False),
-        sa.Column("provider_event_id", sa.String(length=100), nullable=False),
+        sa.Column("account", sa.String(length=50, collation="utf8mb4_bin"), nullable=False),
+        sa.Column(
+            "provider_event_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=False
+        ),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("headers", sa.JSON(), nullable=True),
         sa.Column(
