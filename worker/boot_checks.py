@@ -124,7 +124,9 @@ def _stripe(settings: Settings) -> Iterator[str]:
     ):
         if _is_default(settings, name):
             yield f"{name.upper()} is missing."
-        elif not getattr(settings, name).startswith(prefixes):
+        elif not all(
+            key.strip().startswith(prefixes) for key in getattr(settings, name).split(",")
+        ):  # several while they are rotated
             yield f"{name.upper()} must start with {' or '.join(prefixes)}."
     base = settings.stripe_api_base
     if base and _is_local(base):

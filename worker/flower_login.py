@@ -7,7 +7,6 @@ it; `python -m worker.flower_login` makes a value for FLOWER_LOGIN.
 
 from __future__ import annotations
 
-import binascii
 import getpass
 import hmac
 import os
@@ -39,7 +38,7 @@ class Login:
         kind, _, encoded = header.partition(" ")
         try:
             given = b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no UTF-8, not even ASCII
             return False
         name, colon, password = given.partition(":")
         if kind.lower() != "basic" or not colon or not self._kept:

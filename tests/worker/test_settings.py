@@ -64,6 +64,7 @@ def test_production_names_every_secret_that_is_missing_at_once():
     [
         ({"STRIPE_API_KEY": "pk_live_123"}, "STRIPE_API_KEY must start with sk_ or rk_."),
         ({"STRIPE_WEBHOOK_KEY": "secret"}, "STRIPE_WEBHOOK_KEY must start with whsec_."),
+        ({"STRIPE_WEBHOOK_KEY": "whsec_one,two"}, "STRIPE_WEBHOOK_KEY must start with whsec_."),
         ({"STRIPE_API_BASE": "http://127.0.0.1:12111"}, "STRIPE_API_BASE points at a sandbox"),
         ({"STRIPE_API_BASE": "https://10.0.0.7"}, "STRIPE_API_BASE points at a sandbox"),
         ({"STRIPE_API_BASE": "http://sandbox:12111"}, "STRIPE_API_BASE points at a sandbox"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _CELERYS = {"data"}
 # What Celery hangs on its lines: of it the id and name of the task are kept, never the arguments.
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _log = logging.getLogger(__name__)
 
 
@@ -106,13 +108,18 @@ class HumanLines(logging.Formatter):
         logger, message = fields.pop("logger"), fields.pop("message")
         tracebacks = [fields.pop(name, "") for name in ("exception", "stack")]
         del fields["process"], fields["pid"]
-        rest = " ".join(f"{name}={value}" for name, value in fields.items())
+        rest = _one_line(" ".join(f"{name}={value}" for name, value in fields.items()))
         colour = self.COLOURS.get(level, 0)
-        line = f"{time} {self._paint(f'{level:<8}', colour)} {logger}: {message}"
+        line = f"{time} {self._paint(f'{level:<8}', colour)} {logger}: {_one_line(message)}"
         return "\n".join(filter(None, [f"{line} {self._paint(rest, 2)}".rstrip(), *tracebacks]))
 
     def _paint(self, text: str, colour: int) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured and text else text
+
+
+def _one_line(text: str) -> str:
+    """Show control characters instead of obeying them: a caller's path must not forge a line."""
+    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 class OwnHandler(logging.StreamHandler[TextIO]):
@@ -136,8 +143,11 @@ def configure_logs(settings: Settings, process: str, stream: TextIO | None = Non
         logging.getLogger(name).propagate = True
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # else a line that fails is printed raw, arguments and all
-    sys.excepthook = _tell_uncaught
-    threading.excepthook = _tell_uncaught_in_thread
+    # Whoever has put hooks of his own there (a test runner, Sentry) keeps them.
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _tell_uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _tell_uncaught_in_thread
 
 
 def _formatter(settings: Settings, process: str, out: TextIO) -> logging.Formatter:
