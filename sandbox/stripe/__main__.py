@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sandbox.stripe.book import Book
 from sandbox.stripe.deliveries import Deliveries
 from sandbox.stripe.desk import Desk
 from sandbox.stripe.faults import Faults
+from sandbox.stripe.journal import FolderInUse
 from sandbox.stripe.wire import Answer, Request, Server
 
 WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/stripe"
@@ -21,6 +23,13 @@ WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/stripe"
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C."""
     options = _options()
+    try:
+        _serve(options)
+    except (FolderInUse, OSError) as error:
+        sys.exit(f"The sandbox can't start on port {options.port}: {error}")
+
+
+def _serve(options: argparse.Namespace) -> None:
     book = Book(options.folder)
     faults = Faults()
     deliveries = Deliveries(book, url=options.webhook_url, secret=options.webhook_secret)

@@ -188,7 +188,7 @@ def _checked(
             message="This API call cannot be made with a publishable API key.",
         )
     try:
-        text = request.query if request.method == "GET" else request.body.decode()
+        text = request.body.decode() if request.method == "POST" else request.query
         form = decoded(text)
     except (MixedForm, UnicodeDecodeError):
         raise errors.InvalidRequest("The request's parameters can't be read.") from None

@@ -70,6 +70,9 @@ class Desk:
             return Answer(200, orjson.dumps(self._answer(request, path)))
         except ApiError as error:
             return Answer(error.status, orjson.dumps(error.body()))
+        except (KeyError, TypeError) as error:
+            wrong = InvalidRequest(f"That is not what {path} takes: {error!r}")
+            return Answer(wrong.status, orjson.dumps(wrong.body()))
 
     def _answer(self, request: Request, path: str) -> Any:
         body = _body(request)
@@ -189,10 +192,8 @@ def _body(request: Request) -> Body:
 
 def _refund(call: Call, body: Body) -> Object:
     """Refund as a person does in the dashboard; `status` other than succeeded where asked."""
-    status = body.pop("status", "succeeded")
-    if status != "succeeded":
-        call.faults.add({"kind": f"refund_{status}", "path": "/v1/refunds"})
-    return refunds.create(call, body)
+    charge = refunds.charge_of(call, body)
+    return refunds.made(call, body, charge, f"refund_{body.get('status', 'succeeded')}")
 
 
 def _move_refund(call: Call, body: Body) -> Object:

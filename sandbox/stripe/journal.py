@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+PATIENCE_S = 3.0
+# One that was just killed lets go at once; one that was asked to stop, soon.
+
+
+class FolderInUse(Exception):
+    """Another process holds the journal; the message says which file."""
 
 
 class Journal:
@@ -22,7 +30,17 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "journal.jsonl"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._hold()
+
+    def _hold(self) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise FolderInUse(f"Another sandbox keeps its book in {self._path}.") from None
+                time.sleep(0.05)
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield what was appended; a torn last line is cut off."""

@@ -25,20 +25,25 @@ CONFIRM_ONLY = ("error_on_requires_action", "off_session", "return_url", "mandat
 CAN_BE_CHANGED = frozenset({"requires_action", "requires_confirmation", "requires_payment_method"})
 CAN_BE_CANCELED = CAN_BE_CHANGED | {"processing", "requires_capture"}
 INTENT = "payment_intent"
+NOT_DONE_HERE = frozenset(
+    {
+        "application_fee_amount",
+        "confirmation_token",
+        "customer_account",
+        "mandate",
+        "on_behalf_of",
+        "payment_method_data",
+        "transfer_data",
+    }
+)
+# Better refused than accepted and forgotten: each of them changes who pays or who is paid.
 
 
 def create(call: Call, params: Params) -> Object:
     """Create an intent; with `confirm` it is charged at once."""
     currency = check_currency(params["currency"])
     check_amount(params["amount"], currency)
-    if not params.get("confirm"):
-        for name in CONFIRM_ONLY:
-            if name in params:
-                raise InvalidRequest(
-                    f"The parameter `{name}` cannot be passed when creating a PaymentIntent "
-                    "unless `confirm` is set to true.",
-                    param=name,
-                )
+    _check_names(params)
     intent = _made(call, params, currency)
     if customer := params.get("customer"):
         customers.living(call, customer)
@@ -57,6 +62,18 @@ def create(call: Call, params: Params) -> Object:
     call.book.put(intent)
     call.happened("payment_intent.created", intent)
     return confirmation.confirmed(call, intent, params) if params.get("confirm") else intent
+
+
+def _check_names(params: Params) -> None:
+    for name in CONFIRM_ONLY:
+        if name in params and not params.get("confirm"):
+            raise InvalidRequest(
+                f"The parameter `{name}` cannot be passed when creating a PaymentIntent unless "
+                "`confirm` is set to true.",
+                param=name,
+            )
+    for name in NOT_DONE_HERE & params.keys():
+        raise InvalidRequest(f"The sandbox does not do `{name}`.", param=name)
 
 
 def _method(call: Call, intent: Object, token: str) -> Object:
@@ -137,6 +154,7 @@ def confirm(call: Call, params: Params, object_id: str) -> Object:
     """Confirm an intent, with another payment method where one is given."""
     intent = call.book.get(INTENT, object_id, param="intent")
     check_secret(call, intent, None)
+    _check_names(params | {"confirm": True})
     _check_state(intent, CAN_BE_CHANGED, "confirm", param="payment_method")
     confirmation.check(intent, params)
     if token := params.get("payment_method"):

@@ -20,9 +20,13 @@ MOVES = {
 
 def create(call: Call, params: Params) -> Object:
     """Refund a charge, or an intent's successful charge."""
-    charge = _charge(call, params)
+    charge = charge_of(call, params)
+    return made(call, params, charge, _fate(call, charge))
+
+
+def made(call: Call, params: Params, charge: Object, fate: str) -> Object:
+    """Refund a charge; its fate is one of FAULTS, or anything else for success."""
     amount = _amount(params, charge)
-    fate = _fate(call, charge)
     status = {"refund_pending": "pending", "refund_requires_action": "requires_action"}.get(
         fate, "succeeded"
     )
@@ -62,7 +66,8 @@ def create(call: Call, params: Params) -> Object:
     return refund
 
 
-def _charge(call: Call, params: Params) -> Object:
+def charge_of(call: Call, params: Params) -> Object:
+    """Return the captured charge that a refund is asked for."""
     if intent_id := params.get("payment_intent"):
         intent = call.book.get("payment_intent", intent_id, param="payment_intent")
         charge_id = intent["latest_charge"]

@@ -99,12 +99,12 @@ class _Conversation(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline(65_536)) not in (b"\r\n", b"\n", b""):
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
-        length = int(headers.get("content-length") or 0)
-        if length > MAX_BODY_BYTES:
+        length = headers.get("content-length") or "0"
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             return None
         path, _, query = first[1].partition("?")
         return Request(
-            first[0], unquote(path), query, headers, self.rfile.read(length), self.connection
+            first[0], unquote(path), query, headers, self.rfile.read(int(length)), self.connection
         )
 
 
