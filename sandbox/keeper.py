@@ -27,6 +27,8 @@ LOOK_S = 0.25
 # How often it looks whether its parent still lives; signals are seen at once.
 KILL_S = 5.0
 # How long it goes on killing before it gives up on processes stuck in the kernel.
+PAUSE_S = 0.5
+# Before it is started again.
 LIVES = 3
 # A command that fails this often in a row, each time soon, has something wrong with it.
 STEADY_S = 10.0
@@ -156,6 +158,8 @@ def keep(
         if is_asked or lives == 0:
             return _exit_code(command)
         print(f"ended ({_exit_code(command)}), started again", flush=True)
+        if signal.sigtimedwait(WATCHED - {signal.SIGCHLD}, PAUSE_S):
+            return _exit_code(command)
 
 
 def main() -> int:

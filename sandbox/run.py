@@ -182,7 +182,8 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
         with _processes(_write_procfile(lines, places), places, log=log) as formation:
             if not wait_until(lambda: _is_ready(places), formation, timeout_s=READY_S):
                 said = f"; the log ends:\n{last_lines(log, 15)}" if log else "."
-                raise NotReady(f"{places.site}/readyz did not answer 200{said}")
+                tell(f"{places.site}/readyz did not answer 200{said}")
+                return formation.exit_code() or 1
             _show(places, login)
             tell("ready")
             if command:
