@@ -2,6 +2,7 @@
 
 from kombu import Queue
 
+from models.outbox import queue_of
 from schedules.beat import entries
 from worker.queues import SUBJECTS
 from worker.settings import settings
@@ -21,7 +22,7 @@ imports = [f"tasks.{subject}" for subject in SUBJECTS]
 
 # A queue a subject, named like the module in tasks/.
 task_queues = [Queue(name, routing_key=name) for name in SUBJECTS]
-task_routes = [lambda name, *_: {"queue": name.partition(".")[0]}]
+task_routes = [lambda name, *_, **__: {"queue": queue_of(name)}]
 task_default_queue = "outbox"
 # A misspelt queue is an error, not a queue that nobody reads.
 task_create_missing_queues = False

@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
     with_loader_criteria,
 )
 from sqlalchemy.sql import Executable
+from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator
 
@@ -125,7 +126,8 @@ def across_companies(statement: _Statement, *, because: str) -> _Statement:
 
 
 def _owned_tables(statement: Executable) -> bool:
-    return any(
+    """Whether a company's rows are in it anywhere; text cannot be seen through, so it counts."""
+    return isinstance(statement, TextClause) or any(
         isinstance(part, Table) and COMPANY in part.c and part.info.get("company_owned", True)
         for part in iterate(statement)  # type: ignore[arg-type]
     )
@@ -143,8 +145,7 @@ def _fence(state: ORMExecuteState) -> None:
     if SPANS in state.execution_options:
         return
     mappers = state.all_mappers
-    owned = any(map(_is_owned, mappers)) if mappers else _owned_tables(state.statement)
-    if not owned:
+    if not any(map(_is_owned, mappers)) and not _owned_tables(state.statement):
         return
     company_id = state.session.info.get(COMPANY)
     if company_id is None:

@@ -126,18 +126,18 @@ def end(session: Session, owed_id: UUID) -> None:
     session.execute(delete(Owed).where(Owed.id == owed_id))
 
 
-def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
-    """Count a start of a message that came back; False if it has killed too many workers."""
+def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> Owed | None:
+    """Count a start that follows one without an end; return the row if that was one too many."""
     owed = take(session, owed_id)
-    if owed is None:
-        return True
+    if owed is None or (owed.claimed_until and owed.claimed_until > moment):
+        return None
     owed.starts += 1
     if owed.starts < STARTS:
-        return True
+        return None
     owed.status = OwedStatus.DEAD
     owed.error = f"its worker died {owed.starts} times while it ran"
     owed.due_at = moment
-    return False
+    return owed
 
 
 def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None:
@@ -145,7 +145,7 @@ def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None
     session.execute(
         update(Owed)
         .where(Owed.id == owed_id)
-        .values(due_at=until, sent_at=None, claimed_until=None, error=why[:2000])
+        .values(due_at=until, sent_at=None, claimed_until=None, starts=0, error=why[:2000])
     )
 
 
@@ -157,6 +157,7 @@ def fail(
     if owed is None:
         return None
     owed.failures += 1
+    owed.starts = 0
     owed.error = error[:2000]
     owed.claimed_until = None
     owed.sent_at = None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from models.schema import upgrade
 from sandbox.servers import PrivateMariaDB, PrivateValkey, SandboxError
+from tests.factories import Customer, make_company
 from tests.servers import Servers, Urls, make_empty_database
+from worker.database import engine
+from worker.settings import settings
 
-pytest_plugins = ("tests.sandbox_fixture",)
+pytest_plugins = ("tests.sandbox_fixture", "tests.system_fixture")
 
 SERVERS = pytest.StashKey[Servers]()
 
@@ -68,6 +73,27 @@ def server_environ(server_urls: Urls) -> dict[str, str]:
         "REDIS_URL": server_urls.redis,
         "BROKER_URL": server_urls.broker,
     }
+
+
+@pytest.fixture(scope="session")
+def migrated(server_environ: dict[str, str]) -> dict[str, str]:
+    """This process's servers with the schema in place; the process itself is set to use them."""
+    os.environ.update(server_environ)
+    settings.cache_clear()
+    upgrade(engine())
+    return server_environ
+
+
+@pytest.fixture
+def database(migrated: dict[str, str]) -> dict[str, str]:
+    """The migrated database, as it comes: tests make companies of their own in it."""
+    return migrated
+
+
+@pytest.fixture
+def customer(database: dict[str, str]) -> Customer:
+    """A company of this test's own, with its owner."""
+    return make_company()
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+from itertools import product
+
+import pytest
+from sqlalchemy.orm.exc import StaleDataError
+
+from models.invoices import Invoice, InvoiceStatus
+from models.refunds import Refund, RefundReason, RefundStatus
+from models.states import IllegalMove
+from models.timeline import Cause, history
+from models.transactions import OPEN, SETTLED, Status, Transaction
+from tests.factories import make_invoice, make_payment
+from worker.database import transaction
+
+MACHINES = [(Transaction, Status), (Invoice, InvoiceStatus), (Refund, RefundStatus)]
+PAIRS = [
+    (machine, was, becomes)
+    for machine, statuses in MACHINES
+    for was, becomes in product(statuses, repeat=2)
+]
+CAUSE = Cause(why="a test", request_id="req-1")
+
+
+def make_row(session, machine, customer, status):
+    if machine is Invoice:
+        invoice_id = make_invoice(customer.company_id)
+        row = session.get_one(Invoice, invoice_id)
+    else:
+        payment_id = make_payment(customer, make_invoice(customer.company_id))
+        row = session.get_one(Transaction, payment_id)
+        if machine is Refund:
+            row = Refund(
+                company_id=customer.company_id,
+                transaction_id=payment_id,
+                amount=1,
+                reason=RefundReason.REFUND,
+            )
+            session.add(row)
+    row.status = status
+    session.flush()
+    return row
+
+
+@pytest.mark.parametrize(
+    ("machine", "was", "becomes"), PAIRS, ids=lambda v: getattr(v, "__name__", str(v))
+)
+def test_a_move_goes_through_the_table_or_not_at_all(customer, machine, was, becomes):
+    with transaction(company_id=customer.company_id) as session:
+        row = make_row(session, machine, customer, was)
+        if becomes in machine.MOVES[was]:
+            row.move_to(becomes, because=CAUSE)
+            session.flush()
+            line = history(session, [row.id])[-1]
+            assert (line.was, line.became, line.why) == (was, becomes, "a test")
+            assert line.request_id == "req-1"
+        else:
+            with pytest.raises(IllegalMove):
+                row.move_to(becomes, because=CAUSE)
+            assert row.status == was
+            assert (
+                session.scalars(select(Timeline).where(Timeline.subject_id == row.id)).all() == []
+            )
+
+
+@pytest.mark.parametrize("machine", [machine for machine, _ in MACHINES])
+def test_every_status_has_its_line_in_the_table(machine):
+    statuses = dict(MACHINES)[machine]
+    assert set(machine.MOVES) == set(statuses)
+
+
+def test_a_settled_payment_never_becomes_unsettled():
+    for status in SETTLED:
+        assert Transaction.MOVES[status] <= SETTLED
+
+
+def test_an_end_is_an_end():
+    assert Transaction.MOVES[Status.CANCELED] == frozenset()
+    assert not SETTLED & set(OPEN)
+
+
+def test_two_writers_that_read_the_same_row_cannot_both_win(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+
+    def overtaken(late):
+        read_first = late.get_one(Transaction, payment_id)
+        with transaction(company_id=customer.company_id) as early:
+            early.get_one(Transaction, payment_id).move_to(Status.FAILED, because=CAUSE)
+        read_first.move_to(Status.SUCCEEDED, because=CAUSE)
+        late.flush()
+
+    with transaction(company_id=customer.company_id) as session, pytest.raises(StaleDataError):
+        overtaken(session)
+    with transaction(company_id=customer.company_id) as session:
+        assert session.get_one(Transaction, payment_id).status == Status.FAILED

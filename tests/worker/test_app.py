@@ -1,0 +1,181 @@
+"""The two kinds of task against real rows: what is owed ends with its effect, or comes back."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from models import outbox
+from models.clock import now
+from models.ids import new_id
+from models.invoices import Invoice
+from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
+from tests.factories import make_invoice
+from worker.app import Later, app, calling_task, task
+from worker.database import in_transaction, transaction
+from worker.settings import settings
+
+RAISES: dict[str, Exception] = {}
+FAILURES: list[OwedStatus] = []
+
+
+def remember_failure(session, owed, error):
+    FAILURES.append(owed.status)
+
+
+@task("outbox.test_memo", on_failure=remember_failure)
+def memo(session, cause, *, invoice_id, text):
+    """Write a memo; safe twice."""
+    session.get_one(Invoice, UUID(invoice_id)).memo = text
+    session.flush()
+    if invoice_id in RAISES:
+        raise RAISES[invoice_id]
+
+
+@calling_task("outbox.test_call")
+def call(debt, *, invoice_id):
+    """Claim, leave a mark, end."""
+    if not in_transaction(lambda session: debt.claim(session, now()), debt.company_id):
+        return
+
+    def record(session):
+        invoice = session.get_one(Invoice, UUID(invoice_id))
+        invoice.memo = (invoice.memo or "") + "called;"
+        debt.end(session)
+
+    in_transaction(record, debt.company_id)
+
+
+@pytest.fixture
+def invoice_id(customer):
+    return make_invoice(customer.company_id)
+
+
+def owe(customer, name, **arguments) -> UUID:
+    with transaction(company_id=customer.company_id) as session:
+        return enqueue(session, name, **arguments).id
+
+
+def run(name, owed_id, *, redelivered=False):
+    request_app = app.tasks[name]
+    request_app.push_request(delivery_info={"redelivered": redelivered}, id=str(owed_id))
+    try:
+        request_app.run(str(owed_id))
+    finally:
+        request_app.pop_request()
+
+
+def row(owed_id) -> Owed | None:
+    with transaction() as session:
+        return session.get(Owed, owed_id)
+
+
+def memo_of(customer, invoice_id):
+    with transaction(company_id=customer.company_id) as session:
+        return session.get_one(Invoice, invoice_id).memo
+
+
+def test_an_effect_and_the_end_of_its_debt_are_one_commit(customer, invoice_id):
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="done")
+    run("outbox.test_memo", owed_id)
+    assert memo_of(customer, invoice_id) == "done"
+    assert row(owed_id) is None
+
+
+def test_a_message_that_comes_twice_finds_nothing_owed(customer, invoice_id):
+    owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id)
+    run("outbox.test_call", owed_id)
+    run("outbox.test_call", owed_id)
+    assert memo_of(customer, invoice_id) == "called;"
+
+
+def test_a_message_for_nothing_that_is_owed_does_nothing(customer):
+    run("outbox.test_memo", new_id())
+    run("outbox.test_call", new_id())
+    assert row(new_id()) is None
+
+
+def test_a_debt_in_other_hands_is_left_alone(customer, invoice_id):
+    owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id)
+    with transaction() as session:
+        assert outbox.claim(session, owed_id, moment=now(), for_s=60)
+    run("outbox.test_call", owed_id)
+    assert memo_of(customer, invoice_id) is None
+    with transaction() as session:
+        session.get_one(Owed, owed_id).claimed_until = now() - timedelta(seconds=1)
+    run("outbox.test_call", owed_id)
+    assert memo_of(customer, invoice_id) == "called;"
+
+
+def test_a_failure_rolls_back_and_comes_again_after_1_2_4_8_minutes_then_is_dead(
+    customer, invoice_id
+):
+    RAISES[str(invoice_id)] = RuntimeError("sk_test_4eC39HqLyjWDarjtT1zdp7dc is wrong")
+    FAILURES.clear()
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="lost")
+    waits = []
+    for failures in range(1, RETRIES + 1):
+        run("outbox.test_memo", owed_id)
+        owed = row(owed_id)
+        assert (owed.failures, owed.status, owed.sent_at) == (failures, OwedStatus.OWED, None)
+        waits.append(round((owed.due_at - now()).total_seconds() / settings().outbox_backoff_s))
+    assert waits == [1, 2, 4, 8]
+    run("outbox.test_memo", owed_id)
+    owed = row(owed_id)
+    assert owed.status == OwedStatus.DEAD
+    assert "RuntimeError" in owed.error
+    assert "sk_test_4eC39HqLyjWDarjtT1zdp7dc" not in owed.error
+    assert memo_of(customer, invoice_id) is None
+    assert FAILURES == [OwedStatus.OWED] * RETRIES + [OwedStatus.DEAD]
+
+
+def test_later_is_no_failure(customer, invoice_id):
+    RAISES[str(invoice_id)] = Later("not now", after_s=30)
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="later")
+    run("outbox.test_memo", owed_id)
+    owed = row(owed_id)
+    assert (owed.failures, owed.error) == (0, "not now")
+    assert owed.due_at > now() + timedelta(seconds=25)
+    del RAISES[str(invoice_id)]
+    run("outbox.test_memo", owed_id)
+    assert memo_of(customer, invoice_id) == "later"
+
+
+def test_a_message_that_keeps_coming_back_is_dead_in_the_end(customer, invoice_id):
+    """What is redelivered may have killed its worker: the starts are counted, not the ends."""
+    owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id)
+    for _ in range(STARTS - 1):
+        with transaction() as session:
+            assert outbox.count_start(session, owed_id, moment=now())
+    run("outbox.test_call", owed_id, redelivered=True)
+    owed = row(owed_id)
+    assert owed.status == OwedStatus.DEAD
+    assert "worker died" in owed.error
+    assert memo_of(customer, invoice_id) is None
+
+
+def test_what_is_enqueued_in_a_rolled_back_transaction_is_not_owed(customer):
+    def enqueue_and_fail(session):
+        enqueue(session, "outbox.test_call", invoice_id=new_id())
+        session.flush()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_transaction(enqueue_and_fail, customer.company_id)
+    with transaction() as session:
+        query = select(Owed).where(Owed.company_id == customer.company_id)
+        assert session.scalars(query).all() == []
+
+
+def test_a_task_that_is_owed_for_later_is_not_sent_now(customer, invoice_id):
+    due_at = now() + timedelta(hours=1)
+    owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id, due_at=due_at)
+    owed = row(owed_id)
+    assert (owed.sends, owed.sent_at) == (0, None)
+    with transaction() as session:
+        assert outbox.overdue(session, "outbox", moment=now(), sent_before=None) == []
+        later = outbox.overdue(
+            session, "outbox", moment=now() + timedelta(hours=2), sent_before=now()
+        )
+        assert owed_id in [row.id for row in later]

@@ -1,0 +1,96 @@
+import os
+import signal
+import time
+
+import pytest
+import redis
+
+from tests.waiting import wait_for
+from worker import replies
+from worker.cache import OPEN_S, TIMEOUT_S, Breaker, Cache, CacheAway
+
+
+class Hands:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fails() -> None:
+    raise redis.ConnectionError("gone")
+
+
+def test_a_breaker_opens_on_a_failure_and_lets_one_probe_through_at_a_time():
+    hands = Hands()
+    breaker = Breaker(open_s=1, clock=hands)
+    with pytest.raises(CacheAway):
+        breaker.call(fails)
+    assert breaker.is_open
+    with pytest.raises(CacheAway):
+        breaker.call(lambda: pytest.fail("an open breaker lets nobody through"))
+    hands.now = 1.1
+    with pytest.raises(CacheAway):
+        breaker.call(fails)
+    with pytest.raises(CacheAway):
+        breaker.call(lambda: pytest.fail("the probe failed a moment ago"))
+    hands.now = 2.2
+    assert breaker.call(lambda: "back") == "back"
+    assert breaker.call(lambda: "closed") == "closed"
+    assert not breaker.is_open
+
+
+def test_an_error_that_is_not_the_connections_does_not_open_the_breaker():
+    breaker = Breaker()
+
+    def wrong_type() -> None:
+        raise redis.ResponseError("WRONGTYPE")
+
+    with pytest.raises(redis.ResponseError):
+        breaker.call(wrong_type)
+    assert not breaker.is_open
+
+
+def test_a_redis_that_hangs_costs_half_a_second_once(fresh_valkey):
+    server = fresh_valkey()
+    cache = Cache(server.url)
+    assert cache.do(lambda r: r.set("key", "value"))
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(CacheAway):
+            cache.do(lambda r: r.get("key"))
+        first_s = time.monotonic() - began
+        with pytest.raises(CacheAway):
+            cache.do(lambda r: r.get("key"))
+        second_s = time.monotonic() - began - first_s
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert first_s < TIMEOUT_S * 2
+    assert second_s < TIMEOUT_S / 2
+
+    def answers() -> bool:
+        try:
+            return cache.do(lambda r: r.get("key")) == "value"
+        except CacheAway:
+            return False
+
+    wait_for(answers, timeout_s=OPEN_S * 10)
+
+
+def test_an_answer_is_read_once_and_by_who_has_the_key(migrated):
+    key = replies.new_key()
+    assert replies.wait(key, timeout_s=0.05) is None
+    replies.send(key, {"client_secret": "shown once"})
+    assert replies.wait(key, timeout_s=1) == {"client_secret": "shown once"}
+    assert replies.wait(key, timeout_s=0.05) is None
+
+
+def test_an_answer_lives_half_a_minute(migrated):
+    from worker.cache import shared
+
+    key = replies.new_key()
+    replies.send(key, {"a": 1})
+    assert 0 < shared().do(lambda r: r.ttl(replies.PREFIX + key)) <= replies.LIFE_S
