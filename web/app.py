@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from web import api, commands, pages, problems, webhooks
 from web.api import health
@@ -53,6 +54,9 @@ def create_app() -> Application:
         app.add_url_rule("/metrics", view_func=public(health.metrics))
     commands.register(app)
     guard.check_marks(app)
+    if given.trusted_proxies:
+        count = given.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
     app.wsgi_app = RequestContext(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

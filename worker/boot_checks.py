@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODES = ("sandbox", "production")
 LOG_FORMATS = ("auto", "json", "human")
 PORTS = ("redis_port", "port", "relay_port", "flower_port", "sandbox_port", "datadog_port")
-MAY_BE_ZERO = ("redis_db", "sentry_traces_rate")
+MAY_BE_ZERO = ("redis_db", "sentry_traces_rate", "trusted_proxies")
 RATE_LIMITS = ("rate_limit", "login_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
 HIGHEST_PORT = 65_535
@@ -48,20 +48,24 @@ def _mode(settings: Settings) -> Iterator[str]:
 
 
 def _numbers(settings: Settings) -> Iterator[str]:
-    for name in PORTS:
-        if not 1 <= getattr(settings, name) <= HIGHEST_PORT:
-            yield f"{name.upper()} must be a port, 1 to {HIGHEST_PORT}."
     for name, value in asdict(settings).items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and value <= 0 and name not in (*PORTS, *MAY_BE_ZERO):
-            yield f"{name.upper()} must be more than 0."
-    if settings.redis_db < 0:
-        yield "REDIS_DB must be 0 or more."
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield from _number(name, value)
     if not 0 <= settings.sentry_traces_rate <= 1:
         yield "SENTRY_TRACES_RATE must be between 0 and 1."
     if settings.claim_lease_s <= settings.stripe_timeout_s:
         # A claim that ends while its call is open would let a second worker charge beside it.
         yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."
+
+
+def _number(name: str, value: float) -> Iterator[str]:
+    if name in PORTS:
+        if not 1 <= value <= HIGHEST_PORT:
+            yield f"{name.upper()} must be a port, 1 to {HIGHEST_PORT}."
+    elif value < 0 and name in MAY_BE_ZERO:
+        yield f"{name.upper()} must be 0 or more."
+    elif value <= 0 and name not in MAY_BE_ZERO:
+        yield f"{name.upper()} must be more than 0."
 
 
 def _words(settings: Settings) -> Iterator[str]:

@@ -66,6 +66,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    web_workers: int = 2
+    web_threads: int = 64
+    trusted_proxies: int = 0
     relay_port: int = 8001
     flower_port: int = 5555
     sandbox_port: int = 12111
