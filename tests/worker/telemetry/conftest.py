@@ -40,9 +40,14 @@ class Observed:
         """Return all that left the process, as text."""
         return "\n".join([self.log.read_text(), *self.sentry.raw, *self.statsd.lines])
 
-    def ask(self, path: str, *, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
+    def ask(
+        self, path: str, *, method: str = "GET", body: Any = None, **headers: str
+    ) -> tuple[int, str, Any]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(self.url + path, method=method, headers=named)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            named["Content-Type"] = "application/json"
+        request = urllib.request.Request(self.url + path, method=method, headers=named, data=data)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.read().decode(), answer.headers
