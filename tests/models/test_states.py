@@ -56,9 +56,7 @@ def test_a_move_goes_through_the_table_or_not_at_all(customer, machine, was, bec
             with pytest.raises(IllegalMove):
                 row.move_to(becomes, because=CAUSE)
             assert row.status == was
-            assert (
-                session.scalars(select(Timeline).where(Timeline.subject_id == row.id)).all() == []
-            )
+            assert history(session, [row.id]) == []
 
 
 @pytest.mark.parametrize("machine", [machine for machine, _ in MACHINES])
