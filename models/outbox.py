@@ -126,18 +126,18 @@ def end(session: Session, owed_id: UUID) -> None:
     session.execute(delete(Owed).where(Owed.id == owed_id))
 
 
-def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> Owed | None:
-    """Count a start that follows one without an end; return the row if that was one too many."""
+def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
+    """Count a start of a message that came back; False if it has killed too many workers."""
     owed = take(session, owed_id)
     if owed is None or (owed.claimed_until and owed.claimed_until > moment):
-        return None
+        return True
     owed.starts += 1
     if owed.starts < STARTS:
-        return None
+        return True
     owed.status = OwedStatus.DEAD
     owed.error = f"its worker died {owed.starts} times while it ran"
     owed.due_at = moment
-    return owed
+    return False
 
 
 def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None:

@@ -59,7 +59,7 @@ QUICK = {
     "WEB_WORKERS": "1",
     "WEB_THREADS": "64",
 }
-_FOREIGN = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB", "CRASH_AT", "CRASH_MARK")
+_FOREIGN = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB", "CRASH_MARKS")
 
 
 class Part:
@@ -244,7 +244,7 @@ class System:
             **self._given_environ,
         }
         celery = [BIN / "celery", "-A", "worker.app"]
-        queues = ",".join(SUBJECTS)
+        queues, flags = ",".join(SUBJECTS), "-E --without-mingle --without-gossip".split()
         self.stripe = Control(self.stripe_url)
         self.parts = {
             "sandbox": self._part(
@@ -260,8 +260,7 @@ class System:
             "worker": self._part(
                 "worker",
                 # As in the Procfile, one process for all queues; mingle would only wait a second.
-                [*celery, "worker", "-n", "one@%h", "-P", "threads", "-c", "16", "-Q", queues]
-                + "-E --without-mingle --without-gossip".split(),  # noqa: RUF005  reads better
+                [*celery, "worker", "-n", "one@%h", "-P", "threads", "-c", "16", "-Q", queues, *flags],
                 _is_worker_ready,
             ),
             "beat": self._part("beat", [*celery, "beat"], lambda part: "beat: " in part.said),

@@ -25,7 +25,7 @@ from models import outbox
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
-from worker import telemetry
+from worker import crash, telemetry
 from worker.database import in_transaction, is_away, is_conflict
 from worker.settings import settings
 from worker.telemetry.celery_log import listen
@@ -104,6 +104,7 @@ def task(
 
         def run(owed_id: UUID) -> None:
             in_transaction(act, None, owed_id)
+            crash.point(f"{name}.committed")
 
         _register(name, run, on_failure)
         return work
@@ -162,16 +163,30 @@ def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | No
             telemetry.bind(task_id=owed_id, task=name, request_id=request_id),
             telemetry.timed("task", task=name),
         ):
-            # What came back to the queue may have killed its worker: count before it runs again.
-            if not self.request.delivery_info.get("redelivered") or _may_start(name, identity):
+            # What came back to the queue, or was sent again, may have killed its worker.
+            is_first = (
+                not self.request.delivery_info.get("redelivered")
+                and (self.request.get("sends") or 1) == 1
+            )
+            if is_first or _may_start(name, identity, on_failure):
                 _guarded(name, identity, run, on_failure)
 
 
-def _may_start(name: str, owed_id: UUID) -> bool:
-    if in_transaction(outbox.count_start, None, owed_id, moment=now()):
+def _may_start(name: str, owed_id: UUID, on_failure: OnFailure | None) -> bool:
+    if in_transaction(_count_start, None, owed_id, on_failure):
         return True
     log.error("task %s is dead: its worker died too often", name)
     telemetry.count("outbox.dead", task=name)
+    return False
+
+
+def _count_start(session: Session, owed_id: UUID, on_failure: OnFailure | None) -> bool:
+    if outbox.count_start(session, owed_id, moment=now()):
+        return True
+    owed = session.get_one(Owed, owed_id)
+    if on_failure is not None:
+        session.info["company_id"] = owed.company_id
+        on_failure(session, owed, owed.error or "")
     return False
 
 

@@ -66,10 +66,11 @@ def message_for(owed: Owed) -> tuple[str, bytes]:
         ids=ids,
         request_id=owed.request_id,
         sent_at=owed.sent_at,
+        sends=owed.sends,
     )
 
 
-def message(
+def message(  # noqa: PLR0913  one name for each thing that a message carries
     owed_id: UUID,
     task: str,
     queue: str,
@@ -77,11 +78,13 @@ def message(
     ids: dict[str, str] | None = None,
     request_id: str | None = None,
     sent_at: datetime | None = None,
+    sends: int = 1,
 ) -> bytes:
     """Return one message as kombu's Redis transport keeps it.
 
     Args:
         sent_at: tells the sweeper how far the queue has been read.
+        sends: how many messages there were for this row, with this one.
         ids: shown to whoever looks at the task in Flower; the row is what is worked from.
     """
     task_id = str(owed_id)
@@ -114,6 +117,7 @@ def message(
                 "stamps": {},
                 "request_id": request_id,
                 "sent_at": sent_at.timestamp() if sent_at else None,
+                "sends": sends,
             },
             "properties": {
                 "correlation_id": task_id,
