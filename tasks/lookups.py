@@ -32,7 +32,14 @@ from worker import replies
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
 from worker.gateways import gateway_for
-from worker.gateways.base import GatewayError, Intent, OutcomeUnknown, Unavailable
+from worker.gateways.base import (
+    Gateway,
+    GatewayError,
+    Intent,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
@@ -41,6 +48,9 @@ log = logging.getLogger(__name__)
 GROWTH = 5
 LONGEST = timedelta(hours=1)
 EXPIRED = "key_expired"
+KEY_REUSED = "idempotency_error"
+# Neither can be cleared up by asking again.
+FOR_A_PERSON = (EXPIRED, KEY_REUSED)
 
 
 @calling_task("lookups.resolve", on_failure=review_when_dead)
@@ -57,22 +67,35 @@ def resolve(debt: Debt, *, transaction_id: str, look_ups: int = 0) -> None:
     key_ends = in_transaction(
         lambda session: _key_ends(session, claim.attempt_id, gateway.key_life_s), debt.company_id
     )
-    outcome: Outcome
+    outcome = _find_out(gateway, claim, key_ends)
+    in_transaction(_record_resolved, debt.company_id, debt, claim, outcome, look_ups)
+
+
+def _find_out(gateway: Gateway, claim: Claim, key_ends: datetime) -> Outcome:
     try:
         found = gateway.find(
             transaction_id=claim.transaction_id,
             customer=claim.request.customer,
             key=claim.request.key,
         )
-        if found:
-            outcome = found[0]
-        elif now() < key_ends:
-            outcome = gateway.charge(claim.request)
-        else:
-            outcome = OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
     except GatewayError as error:
-        outcome = error
-    in_transaction(_record_resolved, debt.company_id, debt, claim, outcome, look_ups)
+        # Whatever is wrong with the look-up, also its refusal, says nothing of the charge.
+        return OutcomeUnknown(message=error.message, code=error.code)
+    if found:
+        return found[0]
+    if now() >= key_ends:
+        return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
+    return _send_again(gateway, claim)
+
+
+def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
+    try:
+        return gateway.charge(claim.request)
+    except GatewayError as error:
+        if isinstance(error, Rejected) and error.code == KEY_REUSED:
+            # The provider saw this key with other parameters: that call may have charged.
+            return OutcomeUnknown(message=error.message, code=KEY_REUSED)
+        return error
 
 
 def _claim_unknown(session: Session, debt: Debt, transaction_id: UUID) -> Claim | None:
@@ -113,7 +136,7 @@ def _record_resolved(
         return  # a webhook told meanwhile
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
-    if outcome.code == EXPIRED:
+    if outcome.code in FOR_A_PERSON:
         payment.move_if_allowed(Status.NEEDS_REVIEW, because=debt.cause(str(outcome)))
         log.error("payment %s needs review: its outcome could not be found", payment.id)
         return

@@ -117,7 +117,7 @@ def _call(claim: Claim) -> RefundAnswer | GatewayError:
                 if found.metadata.get("refund_id") == wanted:
                     return found
             if not claim.is_key_alive:
-                return OutcomeUnknown(message="not found, and its key has expired")
+                raise LookupError("the provider does not know it, and its key has expired")
         return gateway.refund(claim.request)
     except GatewayError as error:
         return error
@@ -168,7 +168,7 @@ def apply(
 def _give(session: Session, payment: Transaction, refund: Refund, cause: Cause) -> None:
     payment.amount_refunded += refund.amount
     _post(session, payment, refund, f"refund:{refund.id}", Account.REFUNDS, Account.CLEARING)
-    _move(payment, cause)
+    follow(payment, cause)
     telemetry.count("payments.refunded", provider=payment.payment_method, outcome="succeeded")
 
 
@@ -176,10 +176,13 @@ def _take_back(session: Session, payment: Transaction, refund: Refund, cause: Ca
     """The bank sent the refund back: the money is ours again, by a reversal."""
     payment.amount_refunded -= refund.amount
     _post(session, payment, refund, f"refund-failed:{refund.id}", Account.CLEARING, Account.REFUNDS)
-    _move(payment, cause)
+    follow(payment, cause)
 
 
-def _move(payment: Transaction, cause: Cause) -> None:
+def follow(payment: Transaction, cause: Cause) -> None:
+    """Bring a payment's status to what has been given back of it, once it is settled."""
+    if not payment.is_settled:
+        return
     if payment.amount_refunded <= 0:
         status = Status.SUCCEEDED
     elif payment.amount_refunded < payment.amount_captured:

@@ -27,6 +27,7 @@ from models.transactions import (
     Status,
     Transaction,
 )
+from tasks import refunds
 from worker import telemetry
 from worker.events import announce
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
@@ -161,6 +162,8 @@ def _succeed(
         currency=captured.currency,
     )
     _credit_invoice(session, payment, captured, cause)
+    # A refund may have been heard of before the payment.
+    refunds.follow(payment, cause)
 
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:
