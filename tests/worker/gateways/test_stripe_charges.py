@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -91,7 +92,6 @@ def test_a_charge_is_one_call_that_creates_and_confirms(wire: Wire, gateway: Str
     (seen,) = wire.seen
     assert (seen.method, seen.path) == ("POST", "/v1/payment_intents")
     assert seen.headers["idempotency-key"] == "attempt-1"
-    assert "x-stripe-client-telemetry" not in seen.headers
     assert seen.form == {
         "amount": "1234",
         "currency": "eur",
@@ -144,6 +144,17 @@ def test_the_same_charge_sends_the_same_bytes_again(wire: Wire, gateway: StripeG
     first, second = wire.seen
     assert list(first.form.items()) == list(second.form.items())
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def test_stripe_learns_nothing_about_our_machine(wire: Wire, gateway: StripeGateway) -> None:
+    wire.says(answer(intent()))
+
+    gateway.charge(REQUEST)
+    gateway.charge(REQUEST)  # stripe-python tells of a call with the next one
+
+    for seen in wire.seen:
+        assert "x-stripe-client-telemetry" not in seen.headers
+        assert "platform" not in json.loads(seen.headers["x-stripe-client-user-agent"])
 
 
 def test_an_off_session_card_that_wants_3d_secure_asks_the_customer_with_the_same_intent(

@@ -99,7 +99,8 @@ def _once(name: str, send: Send, reader: Reader[T], *, is_read: bool) -> T:
     request_id = ""
     failure: GatewayError
     try:
-        answer = send().last_response
+        sent = send()
+        answer: Any = sent if isinstance(sent, stripe.StripeResponse) else sent.last_response
         request_id = answer.request_id or ""
         result = reader(answer.data, request_id)
     except stripe.StripeError as error:

@@ -47,12 +47,13 @@ class StripeGateway:
 
     def __init__(self, *, api_key: str, api_base: str, timeout_s: float) -> None:
         self._transport = PooledClient(timeout_s=timeout_s, threads=THREADS)
-        self._client = stripe.StripeClient(
+        self._stripe = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base.rstrip("/")} if api_base else None,
             max_network_retries=0,
             http_client=self._transport,
-        ).v1
+        )
+        self._client = self._stripe.v1
 
     def close(self) -> None:
         """Drop the idle connections."""
@@ -146,10 +147,14 @@ class StripeGateway:
         Off-session a card that wants 3-D Secure is `Declined` with advice ASK; its `provider_id`
         is the intent that the customer can confirm later.
         """
-        params: Any = charge_params(request)
+        # The service would make an object of every part of the answer, for a third of the whole
+        # call's processor time; only this call is made often enough to care.
+        params = charge_params(request)
         return write(
             "payment_intents.create",
-            lambda: self._client.payment_intents.create(params, {"idempotency_key": request.key}),
+            lambda: self._stripe.raw_request(
+                "post", "/v1/payment_intents", **params, idempotency_key=request.key
+            ),
             intent_of,
         )
 

@@ -28,7 +28,7 @@ REJECTED = (
     stripe.AuthenticationError,
     stripe.PermissionError,
 )
-TOO_MANY_REQUESTS, CONFLICT, SERVER_ERROR = 429, 409, 500
+TOO_MANY_REQUESTS = 429
 
 _QUOTED = re.compile(r"(?<!\w)(['\"`]).*?\1(?!\w)")
 
@@ -69,7 +69,7 @@ def _failure_of(error: stripe.StripeError) -> GatewayError:
         return Unavailable(**about, retry_after_s=_retry_after_s(error.headers))
     if isinstance(error, stripe.CardError):
         return _decline(error, body, about)
-    if isinstance(error, REJECTED) and error.http_status != CONFLICT:
+    if isinstance(error, REJECTED):
         return Rejected(**about)
     return OutcomeUnknown(**about)
 
