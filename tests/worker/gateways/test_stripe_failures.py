@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import stripe
@@ -21,6 +22,7 @@ from tests.worker.gateways.wire import (
     drop,
     failure,
     hang,
+    own_certificate,
     trickle,
     trickle_chunks,
     truncate,
@@ -195,6 +197,26 @@ def test_a_name_that_does_not_resolve_was_never_sent() -> None:
 
     with pytest.raises(Unavailable, match="not_connected"):
         gateway.charge(REQUEST)
+
+
+def test_an_address_that_is_none_was_never_sent_to() -> None:
+    gateway = StripeGateway(api_key="k", api_base="gopher://127.0.0.1", timeout_s=1)
+
+    with pytest.raises(Unavailable, match="not_connected"):
+        gateway.charge(REQUEST)
+
+
+def test_a_server_with_a_certificate_of_its_own_making_is_told_nothing(
+    wire: Wire, tmp_path: Path
+) -> None:
+    wire.use_tls(own_certificate(tmp_path))
+    wire.says(answer(PAID))
+    gateway = StripeGateway(api_key="k", api_base=wire.url.replace("http:", "https:"), timeout_s=5)
+
+    with pytest.raises(Unavailable, match="not_connected"):
+        gateway.charge(REQUEST)
+
+    assert wire.seen == []
 
 
 def test_a_server_that_does_not_take_the_connection_was_never_sent_anything() -> None:

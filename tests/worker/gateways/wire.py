@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 Behaviour = Callable[["_Handler"], None]
 
@@ -33,6 +42,11 @@ class Wire:
     script: deque[Behaviour] = field(default_factory=deque)
     stopping: threading.Event = field(default_factory=threading.Event)
     connections: int = 0
+
+    tls: ssl.SSLContext | None = None
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        self.tls = context
 
     def says(self, *behaviours: Behaviour) -> None:
         self.script = deque(behaviours)
@@ -142,7 +156,37 @@ class WireServer(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[Any, Any]:
         self.wire.connections += 1
-        return super().get_request()
+        taken, address = super().get_request()
+        if self.wire.tls:
+            # The handshake is the handler's, on its own thread, at its first read.
+            taken = self.wire.tls.wrap_socket(
+                taken, server_side=True, do_handshake_on_connect=False
+            )
+        return taken, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that hangs up is what these tests are about."""
+
+
+def own_certificate(folder: Path) -> ssl.SSLContext:
+    """Return a server's context with a certificate that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "own.pem"
+    path.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
 
 
 def serve() -> WireServer:

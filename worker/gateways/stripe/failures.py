@@ -19,8 +19,14 @@ from worker.gateways.base import Declined, GatewayError, OutcomeUnknown, Rejecte
 from worker.gateways.stripe.codes import OUR_FAULTS
 from worker.gateways.stripe.translate import declined_of, id_of
 
-# Refused, unresolved or timed out while connecting; no certificate to trust. Nothing was sent.
-NEVER_SENT = (http.ConnectTimeoutError, http.NewConnectionError, ssl.SSLCertVerificationError)
+# Refused, unresolved or timed out while connecting; no certificate to trust; no such address.
+# Nothing was sent.
+NEVER_SENT = (
+    http.ConnectTimeoutError,
+    http.NewConnectionError,
+    http.LocationValueError,
+    ssl.SSLCertVerificationError,
+)
 NOT_EXECUTED = frozenset({"lock_timeout", "rate_limit"})
 REJECTED = (
     stripe.IdempotencyError,
