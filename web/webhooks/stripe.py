@@ -11,6 +11,7 @@ from flask import Response, request
 
 from models.clock import now
 from web.auth import public
+from web.bodies import MAX_BYTES
 from web.problems import Problem, unavailable
 from worker import signatures, telemetry
 from worker.intake import Arrival, NotStored, Outcome, Unkeepable, intake
@@ -35,6 +36,9 @@ def receive_stripe() -> Response:
 
 def _arrival() -> Arrival:
     body = request.get_data(cache=False)
+    if len(body) >= MAX_BYTES and request.content_length is None:
+        # Of a chunked body werkzeug returns as much as is allowed, without a word.
+        raise Problem("too-large")
     header = request.headers.get(SIGNATURE)
     keys = signatures.keys_of(settings().stripe_webhook_key)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,3 +78,20 @@ class Door:
     def rung(self) -> list[str]:
         """Return the outbox ids that messages in the queue carry."""
         return [orjson.loads(m)["headers"]["id"] for m in self.broker.lrange("webhooks", 0, -1)]
+
+
+def at_once(bodies: list[bytes], door: Door) -> list[int]:
+    """Post each body from a thread of its own, all let go together; return the statuses."""
+    start = threading.Barrier(len(bodies))
+    statuses: list[int] = []
+
+    def post(body: bytes) -> None:
+        start.wait(10)
+        statuses.append(door.post(body).status_code)
+
+    threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return statuses

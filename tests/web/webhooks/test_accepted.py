@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.outbox import Owed
 from models.webhooks import PaymentWebhook
-from tests.web.webhooks.door import OLD_KEY, Door, event, signature
+from tests.web.webhooks.door import OLD_KEY, Door, at_once, event, signature
 from tests.web.webhooks.test_refused import nested
 from worker.dispatch import message_for
 from worker.settings import settings
@@ -109,23 +108,6 @@ def test_many_events_at_once_each_get_their_own_debt_and_message(door: Door) -> 
     assert len(stored) == len(owed) == 40
     assert {row.arguments["event_id"] for row in owed} == {str(row.id) for row in stored}
     assert sorted(door.rung()) == sorted(str(row.id) for row in owed)
-
-
-def at_once(bodies: list[bytes], door: Door) -> list[int]:
-    """Post each body from a thread of its own, all let go together; return the statuses."""
-    start = threading.Barrier(len(bodies))
-    statuses: list[int] = []
-
-    def post(body: bytes) -> None:
-        start.wait(10)
-        statuses.append(door.post(body).status_code)
-
-    threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return statuses
 
 
 @pytest.mark.parametrize("offset_s", [-290, 290])
