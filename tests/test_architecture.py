@@ -1,0 +1,116 @@
+"""What linters cannot hold: names that must meet, sizes, and what each table and setting is."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.outbox import queue_of
+from schedules.beat import entries
+from worker.app import app
+from worker.queues import SUBJECTS
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("web", "tasks", "worker", "models", "schedules", "sandbox")
+SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+OURS = {name for name in app.tasks if not name.startswith(("celery.", "outbox.test_"))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tasks_are_registered(migrated):
+    app.loader.import_default_modules()
+    OURS.update(n for n in app.tasks if not n.startswith(("celery.", "outbox.test_")))
+
+
+def calls(path: Path, name: str):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name:
+            yield node
+
+
+def enqueued() -> set[str]:
+    return {
+        argument.value
+        for path in SOURCES
+        for call in calls(path, "enqueue")
+        for argument in call.args[1:2]
+        if isinstance(argument, ast.Constant)
+    }
+
+
+def test_every_name_that_is_owed_is_a_registered_task():
+    names = enqueued()
+    assert "payments.charge" in names
+    assert names <= OURS
+
+
+def test_every_beat_entry_is_a_registered_task():
+    assert set(entries(sweep_every_s=5)) <= OURS
+
+
+def test_every_task_is_named_like_its_module_and_has_a_queue():
+    for name in OURS:
+        assert app.tasks[name].run.__module__.startswith(("tasks.", "worker.")), name
+        assert queue_of(name) in SUBJECTS, name
+        assert (ROOT / "tasks" / f"{queue_of(name)}.py").exists(), name
+
+
+def test_every_task_says_why_running_twice_is_safe():
+    for subject in SUBJECTS:
+        tree = ast.parse((ROOT / "tasks" / f"{subject}.py").read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and any(
+                re.match(r"(task|calling_task|periodic)\(", ast.unparse(d))
+                for d in node.decorator_list
+            ):
+                said = ast.get_docstring(node) or ""
+                assert re.search(r"[Ss]afe (twice|in any)", said), f"{subject}.{node.name}"
+
+
+def test_every_queue_is_read_by_a_process_of_the_procfile():
+    read = re.findall(r"-Q (\S+)", (ROOT / "Procfile").read_text())
+    queues = [queue for line in read for queue in line.split(",")]
+    assert sorted(queues) == sorted(SUBJECTS)
+
+
+def test_only_the_clock_reads_the_clock():
+    allowed = {ROOT / "models" / "clock.py"}
+    for path in SOURCES:
+        if path in allowed or "sandbox" in path.parts or "telemetry" in path.parts:
+            continue
+        text = path.read_text()
+        found = re.findall(r"datetime\.(?:now|utcnow|today)\(|\btime\.time\(", text)
+        assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_money_is_never_a_float():
+    for path in [p for p in SOURCES if p.relative_to(ROOT).parts[0] in ("models", "tasks")]:
+        for call in calls(path, "float"):
+            pytest.fail(f"{path.relative_to(ROOT)}:{call.lineno} makes a float")
+
+
+@pytest.mark.parametrize(("folders", "most"), [(ROOMS, 400), (("tests", "benchmarks"), 600)])
+def test_modules_keep_their_size(folders, most):
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            if "versions" not in path.parts:
+                assert len(path.read_text().splitlines()) <= most, path.relative_to(ROOT)
+
+
+def test_the_dependencies_are_locked_with_hashes_and_no_index():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE)
+        assert len(pins) > 50
+        assert "://" not in text
+        for block in re.split(r"\n(?=\S)", text.strip()):
+            assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_lint_knows_a_reason_for_each_rule_it_leaves_out():
+    text = (ROOT / "pyproject.toml").read_text()
+    ignored = tomllib.loads(text)["tool"]["ruff"]["lint"]["ignore"]
+    for rule in ignored:
+        assert re.search(rf'"{rule}",?\s+# \S+', text), rule
