@@ -1,0 +1,196 @@
+"""A company at a running system that pays invoices, and what must be true once all is quiet.
+
+Payments are owed by their rows, as a view writes them, and rung for; so a test may look at one
+fault at a time. The doors are tried in `test_servers_away` and `test_load`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from models import ledger, outbox
+from models.base import across_companies
+from models.invoices import Invoice, InvoiceStatus, next_number
+from models.ledger import Account, post
+from models.methods import MethodStatus, MethodType, PaymentMethod
+from models.money import Money
+from models.outbox import Owed, OwedStatus
+from models.refunds import Refund, RefundReason
+from models.timeline import history
+from models.transactions import SETTLED, PaymentAttempt, Provider, Transaction, attempts_of
+from models.webhooks import PaymentWebhook, WebhookStatus
+from tests.system import System
+from worker.dispatch import message_for
+
+WHOLE_BOOK = "a test judges the whole book"
+
+
+class Till:
+    """One company with a card on file."""
+
+    def __init__(self, system: System, card: str = "pm_card_visa") -> None:
+        self.system = system
+        self.company_id = system.company()
+        self.user_id = self.company_id
+        self.method_id = self.attach(card)
+
+    def ring(self, owed: Sequence[Owed]) -> None:
+        for row in owed:
+            self.system.redis.lpush(*message_for(row))
+
+    def enqueue(self, session: Any, task: str, **arguments: Any) -> None:
+        resend = float(self.system.environ["OUTBOX_RESEND_AFTER_S"])
+        session.info["resend_after_s"] = resend
+        outbox.enqueue(session, task, **arguments)
+
+    def attach(self, token: str) -> UUID:
+        with self.system.session(self.company_id) as session:
+            method = PaymentMethod(
+                company_id=self.company_id,
+                user_id=self.user_id,
+                type=MethodType.CARD,
+                provider="stripe",
+                token=token,
+            )
+            session.add(method)
+            session.flush()
+            self.enqueue(session, "methods.attach", method_id=method.id)
+        self.ring(session.info["owed"])
+        self.system.wait_until(lambda: self.method(method.id).status == MethodStatus.ACTIVE)
+        return method.id
+
+    def method(self, method_id: UUID) -> PaymentMethod:
+        with self.system.session(self.company_id) as session:
+            return session.get_one(PaymentMethod, method_id)
+
+    def invoice(self, amount: str = "100.00") -> UUID:
+        with self.system.session(self.company_id) as session:
+            invoice = Invoice(
+                company_id=self.company_id,
+                number=next_number(session, self.company_id),
+                status=InvoiceStatus.OPEN,
+                amount=Decimal(amount),
+            )
+            session.add(invoice)
+            session.flush()
+            post(
+                session,
+                f"invoice:{invoice.id}",
+                company_id=self.company_id,
+                debit=Account.RECEIVABLE,
+                credit=Account.REVENUE,
+                money=Money(invoice.amount, invoice.currency),
+                invoice_id=invoice.id,
+            )
+            return invoice.id
+
+    def pay(self, amount: str = "100.00", *, method_id: UUID | None = None, **columns: Any) -> UUID:
+        """Owe a payment of a new invoice and ring for it."""
+        invoice_id = self.invoice(amount)
+        with self.system.session(self.company_id) as session:
+            payment = Transaction(
+                company_id=self.company_id,
+                invoice_id=invoice_id,
+                amount=Decimal(amount),
+                payment_method=Provider.STRIPE,
+                payment_method_id=method_id or self.method_id,
+                **columns,
+            )
+            session.add(payment)
+            session.flush()
+            self.enqueue(session, "payments.charge", transaction_id=payment.id)
+        self.ring(session.info["owed"])
+        return payment.id
+
+    def refund(self, payment_id: UUID, amount: str) -> UUID:
+        with self.system.session(self.company_id) as session:
+            refund = Refund(
+                company_id=self.company_id,
+                transaction_id=payment_id,
+                amount=Decimal(amount),
+                reason=RefundReason.REQUESTED,
+            )
+            session.add(refund)
+            session.flush()
+            self.enqueue(session, "refunds.send", refund_id=refund.id)
+        self.ring(session.info["owed"])
+        return refund.id
+
+    def payment(self, payment_id: UUID) -> Transaction:
+        with self.system.session(self.company_id) as session:
+            return session.get_one(Transaction, payment_id)
+
+    def attempts(self, payment_id: UUID) -> list[PaymentAttempt]:
+        with self.system.session(self.company_id) as session:
+            return attempts_of(session, payment_id)
+
+    def told(self, payment_id: UUID) -> list[str]:
+        """The payment's timeline, a line each."""
+        with self.system.session(self.company_id) as session:
+            return [
+                f"{line.what} {line.was or ''}>{line.became or ''} {line.why}"
+                for line in history(session, [payment_id])
+            ]
+
+    def wait_for(self, payment_id: UUID, *statuses: str, timeout_s: float = 30) -> Transaction:
+        self.system.wait_until(lambda: self.payment(payment_id).status in statuses, timeout_s)
+        return self.payment(payment_id)
+
+
+def owed(system: System, status: OwedStatus = OwedStatus.OWED) -> list[Owed]:
+    with system.session() as session:
+        return list(session.scalars(select(Owed).where(Owed.status == status)))
+
+
+def is_quiet(system: System) -> bool:
+    """Whether nothing is owed and no event waits, here or at the provider."""
+    state = system.stripe._ask("GET", "webhooks")
+    if state["queued"] or state["held"] or state["under_way"] or owed(system):
+        return False
+    with system.session() as session:
+        waiting = session.scalar(
+            select(func.count())
+            .select_from(PaymentWebhook)
+            .where(PaymentWebhook.status == WebhookStatus.RECEIVED)
+        )
+    return not waiting
+
+
+def settle(system: System, timeout_s: float = 30) -> None:
+    """Wait until all is quiet, then judge."""
+    system.wait_until(lambda: is_quiet(system), timeout_s)
+    assert not wrongs(system)
+
+
+def wrongs(system: System) -> list[str]:
+    """Compare our rows with themselves and with the provider's book; say what is wrong."""
+    charges = Counter(
+        charge["metadata"].get("transaction_id") for charge in system.stripe.charges()
+    )
+    found = []
+    with system.session() as session:
+        found += [f"ledger: {c} sums to {s}" for c, s in ledger.sums(session).items() if s]
+        payments = session.scalars(across_companies(select(Transaction), because=WHOLE_BOOK)).all()
+        invoices = session.scalars(across_companies(select(Invoice), because=WHOLE_BOOK)).all()
+    for payment in payments:
+        number = charges.pop(str(payment.id), 0)
+        if number != (1 if payment.status in SETTLED else 0):
+            found.append(f"payment {payment.id} {payment.status}: {number} charges")
+        if payment.amount_captured != (payment.amount if payment.status in SETTLED else 0):
+            found.append(f"payment {payment.id} {payment.status}: {payment.amount_captured}")
+    paid: Counter[UUID] = Counter()
+    for payment in payments:
+        paid[payment.invoice_id] += payment.amount_captured
+    for invoice in invoices:
+        is_paid = invoice.status == InvoiceStatus.PAID
+        if invoice.amount_paid != paid[invoice.id] or is_paid != (
+            paid[invoice.id] >= invoice.amount
+        ):
+            found.append(f"invoice {invoice.id} {invoice.status}: {paid[invoice.id]} was paid")
+    return found + [f"{number} charges of {key}, which we lack" for key, number in charges.items()]
