@@ -33,7 +33,8 @@ task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1
 # How long a worker that is told to go finishes what it holds (REMAP_SIGTERM=SIGQUIT).
 worker_soft_shutdown_timeout = 20.0
-worker_enable_soft_shutdown_on_idle = True
+# One that holds nothing goes at once: what comes later is a row, not an ETA in its memory.
+worker_enable_soft_shutdown_on_idle = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_send_task_events = True
 task_send_sent_event = False

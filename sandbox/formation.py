@@ -17,8 +17,8 @@ from honcho.environ import parse_procfile  # type: ignore[import-untyped]
 
 from sandbox.children import keeper_argv
 
-STOP_S = 18.0
-# What a process gets to finish; `make run` promises to be gone in 30 s.
+STOP_S = 21.0
+# A worker finishes what it holds for 20 s; `make run` promises to be gone in 30.
 RELEASE = "release"
 
 
@@ -38,7 +38,7 @@ def run(commands: Mapping[str, str]) -> int:
     processes = manager.Manager()
     for name, command in commands.items():
         keeper = keeper_argv(parent=0, grace_s=STOP_S, is_revived=True)
-        processes.add_process(name, f"exec {shlex.join([*keeper, 'sh', '-c', command])}")
+        processes.add_process(name, f"exec {shlex.join([*keeper, 'bash', '-c', command])}")
     processes.loop()
     return int(processes.returncode or 0)
 

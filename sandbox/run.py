@@ -42,7 +42,7 @@ PROCFILES = (ROOT / "Procfile", ROOT / "sandbox" / "Procfile")
 STRIPE = "sandbox"
 # The process of the stand-in for Stripe, which a key of Stripe's own makes needless.
 READY_S = 60.0
-SERVER_STOP_S = 4.0
+SERVER_STOP_S = 3.0
 # With STOP_S and the keepers' own kill this stays below the promised 30 s.
 
 
@@ -82,7 +82,7 @@ def _release(lines: list[str], places: Places) -> str:
     log = places.log("release")
     for line in lines:
         with step(line), log.open("wb") as output:
-            with Child(["sh", "-c", line], env=places.environ, cwd=ROOT, output=output) as child:
+            with Child(["bash", "-c", line], env=places.environ, cwd=ROOT, output=output) as child:
                 exit_code = child.wait()
             if exit_code != 0:
                 raise NotReady(f"{line} failed:\n{last_lines(log, 15)}")
@@ -173,6 +173,9 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
     hold(folder / "run" / "lock", told=told)
     places = read_places(os.environ, folder=folder)
     choose_ports(places)
+    if sys.stdout.isatty() and not command:
+        # The processes write into a pipe, but a person reads it.
+        places.environ.setdefault("LOG_FORMAT", "human")
     lines = read_procfiles(list(procfiles))
     if not places.has_own_stripe:
         lines.pop(STRIPE, None)

@@ -14,4 +14,6 @@ basic_auth = [secrets.token_urlsafe()]
 address = "127.0.0.1"
 port = settings().flower_port
 persistent = True
-db = str(Path("var/flower/events").absolute())
+_state = Path("var/flower").absolute()
+_state.mkdir(parents=True, exist_ok=True)
+db = str(_state / "events")
