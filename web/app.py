@@ -8,9 +8,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from web import api, commands, pages, problems, webhooks
 from web.api import health
-from web.auth import guard, public
+from web.auth import guard, public, tokens
 from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
 from web.openapi import INFO, SECURITY_SCHEMES
+from web.routes import Routes
 from worker import telemetry
 from worker.settings import settings
 from worker.telemetry.wsgi import RequestContext
@@ -29,10 +30,18 @@ class Application(OpenAPI):
     request_class = StrictRequest
 
 
-def create_app() -> Application:
-    """Return the application of this process, from its settings."""
+def create_app(*more: Routes) -> Application:
+    """Return the application of this process, from its settings.
+
+    Args:
+        more: blueprints beside the API's own.
+
+    Raises:
+        InvalidSettings: what is set cannot be used.
+    """
     given = settings()
     telemetry.configure(given, process="web")
+    tokens.keys()  # a key set that cannot be read is told now, not at the first login
     app = Application(
         __name__,
         info=INFO,
@@ -46,7 +55,7 @@ def create_app() -> Application:
     problems.register(app)
     guard.register(app)
     app.after_request(_secure)
-    for blueprint in api.BLUEPRINTS:
+    for blueprint in (*api.BLUEPRINTS, *more):
         app.register_api(blueprint)
     app.register_blueprint(pages.routes)
     app.register_blueprint(webhooks.blueprint)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response
+from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,14 +21,30 @@ from worker.settings import settings
 routes = Routes("health", __name__)
 
 
-@routes.get("/healthz")
+class Health(BaseModel):
+    """That the process answers."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """How what it needs is doing; backlog: rows owed and dead, a queue."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    database: Literal["ok", "away", "not migrated"]
+    cache: Literal["ok", "away"]
+    queues: Literal["ok", "away"]
+    backlog: dict[str, dict[str, int]]
+
+
+@routes.get("/healthz", responses={200: Health})
 @public
 def healthz() -> Response:
     """Tell that this process answers."""
     return respond({"status": "ok"})
 
 
-@routes.get("/readyz")
+@routes.get("/readyz", responses={200: Readiness, 503: Readiness})
 @public
 def readyz() -> Response:
     """Tell whether requests can be accepted; without Redis they are, only slower."""
