@@ -76,7 +76,8 @@ def test_every_queue_is_read_by_a_process_of_the_procfile():
 
 
 def test_only_the_clock_reads_the_clock():
-    allowed = {ROOT / "models" / "clock.py"}
+    # The rate limiter's library keeps windows by the machine's own clock.
+    allowed = {ROOT / "models" / "clock.py", ROOT / "web" / "limits.py"}
     for path in SOURCES:
         if path in allowed or "sandbox" in path.parts or "telemetry" in path.parts:
             continue
