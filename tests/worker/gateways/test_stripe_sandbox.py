@@ -111,6 +111,13 @@ def test_another_customers_method_is_refused(stripe: StripeGateway, customer: st
         keep(stripe, other, method.provider_id)
 
 
+def test_a_method_that_does_not_exist_is_refused(stripe: StripeGateway, customer: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        keep(stripe, customer, "pm_that_never_was")
+
+    assert refused.value.code == "resource_missing"
+
+
 def test_a_method_is_forgotten_once_and_for_all(stripe: StripeGateway, customer: str) -> None:
     method = keep(stripe, customer)
 

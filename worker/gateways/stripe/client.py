@@ -147,8 +147,8 @@ class StripeGateway:
         Off-session a card that wants 3-D Secure is `Declined` with advice ASK; its `provider_id`
         is the intent that the customer can confirm later.
         """
-        # The service would make an object of every part of the answer, for a third of the whole
-        # call's processor time; only this call is made often enough to care.
+        # The service would make an object of every part of the answer, for about a quarter of
+        # the call's processor time; only this call is made often enough to care.
         params = charge_params(request)
         return write(
             "payment_intents.create",
