@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 
 from models.clock import now
 from models.ids import new_id
+from models.outbox import queue_of
 from worker import dispatch
 from worker.database import AWAY, CONFLICTS, ring
 from worker.group_commit import GroupCommit, Hopeless
@@ -34,7 +35,7 @@ from worker.signatures import Event
 log = logging.getLogger(__name__)
 
 TASK = "webhooks.handle"
-QUEUE = "webhooks"
+QUEUE = queue_of(TASK)
 LANES = 1
 # One lane makes the largest groups; a second one bought no rate and cost CPU (docs/benchmarks.md).
 TRIES = 8
