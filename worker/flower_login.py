@@ -67,7 +67,6 @@ def guard(login: str) -> None:
 
     It turns on Flower's checks against forged requests; its value is never compared any more.
     """
-    from flower.api import BaseApiHandler  # type: ignore[import-untyped]
     from flower.views import BaseHandler  # type: ignore[import-untyped]
     from tornado.web import HTTPError
 
@@ -84,7 +83,6 @@ def guard(login: str) -> None:
 
     BaseHandler.get_current_user = get_current_user
     BaseHandler.prepare = prepare
-    BaseApiHandler.prepare = prepare
 
 
 def main() -> None:

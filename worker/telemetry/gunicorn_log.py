@@ -31,7 +31,6 @@ class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn comes untyped
         self.cfg = cfg
         configure(settings(), process="web")
         for logger in (self.error_log, self.access_log):
-            logger.handlers = []
             logger.propagate = True
 
     @property

@@ -11,6 +11,8 @@ from celery import Celery
 from tests.waiting import wait_for
 from tests.worker.telemetry.canaries import CANARIES, leaked
 from tests.worker.telemetry.conftest import Observed, observed
+from worker.settings import Settings
+from worker.telemetry import metrics_page
 
 APP = "tests.worker.telemetry.small_worker"
 
@@ -62,6 +64,15 @@ def test_sentry_learns_of_a_failed_task_with_its_ids(worker):
 
 def test_dogstatsd_gets_how_long_a_task_took(worker):
     assert "task:small.work" in worker.statsd.of_name("paybeat.task")[0]
+
+
+def test_prometheus_learns_of_the_workers_tasks(worker, folder: Path):
+    page = metrics_page(Settings(metrics_enabled=True, metrics_dir=str(folder / "metrics")))
+    assert b'paybeat_task_count{task="small.work"} 1.0' in page
+
+
+def test_nothing_is_shown_unless_asked_for(folder: Path):
+    assert metrics_page(Settings(metrics_dir=str(folder / "metrics"))) is None
 
 
 def test_beat_logs_as_we_do(folder: Path, broker_url: str):
