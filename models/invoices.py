@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, CompanyOwned, words
-from models.money import Money
+from models.money import Money, decimals
 from models.states import Moving
 from models.tenants import Company
 
@@ -110,3 +110,23 @@ def lines_of(session: Session, invoice_ids: list[UUID]) -> dict[UUID, list[Invoi
     ):
         found[line.invoice_id].append(line)
     return found
+
+
+def lock(session: Session, invoice_id: UUID) -> Invoice | None:
+    """Return the company's invoice, locked until the commit."""
+    return session.scalars(
+        select(Invoice)
+        .where(Invoice.id == invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def line_amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> Decimal:
+    """Return what a line costs, rounded half-even to the currency's decimals, with two places."""
+    with localcontext() as context:
+        # Both factors whole: the product of 15 by 15 digits is more than the usual 28.
+        context.prec = 40
+        exact = quantity * unit_amount
+        places = Decimal(1).scaleb(-decimals(currency))
+        return exact.quantize(places, ROUND_HALF_EVEN).quantize(Decimal("0.01"))

@@ -98,3 +98,15 @@ def usable_methods(session: Session) -> list[PaymentMethod]:
             .order_by(PaymentMethod.is_default.desc(), PaymentMethod.id.desc())
         )
     )
+
+
+def default_method(session: Session) -> PaymentMethod | None:
+    """Return the session's company's default method."""
+    return session.scalars(
+        select(PaymentMethod).where(PaymentMethod.is_default, PaymentMethod.is_active)
+    ).one_or_none()
+
+
+def has_default(session: Session) -> bool:
+    """Whether the session's company has a default method."""
+    return default_method(session) is not None

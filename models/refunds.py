@@ -92,3 +92,12 @@ def taken(session: Session, transaction_id: UUID) -> Decimal:
         )
     )
     return Decimal(total or 0)
+
+
+def refunds_of(session: Session, transaction_id: UUID) -> list[Refund]:
+    """Return the refunds of a transaction, oldest first."""
+    return list(
+        session.scalars(
+            select(Refund).where(Refund.transaction_id == transaction_id).order_by(Refund.id)
+        )
+    )

@@ -269,3 +269,8 @@ def start_attempt(
     )
     session.add(attempt)
     return attempt
+
+
+def open_of_invoice(session: Session, invoice_id: UUID) -> UUID | None:
+    """Return the id of the one transaction of an invoice that is not ended, if there is one."""
+    return session.scalar(select(Transaction.id).where(Transaction.open_invoice_id == invoice_id))

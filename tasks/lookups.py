@@ -179,8 +179,11 @@ def _record_refreshed(
 
 
 @calling_task("lookups.reveal")
-def reveal(debt: Debt, *, transaction_id: str, reply: str) -> None:
-    """Fetch the client secret for who asked again with the same key. Safe twice: it only reads."""
+def reveal(debt: Debt, *, transaction_id: str) -> None:
+    """Fetch the client secret for those who asked again with the same key, who have joined.
+
+    Safe twice: it only reads.
+    """
     company_id, identity = debt.company_id, UUID(transaction_id)
     if not in_transaction(lambda session: debt.claim(session, now()), company_id):
         return
@@ -191,4 +194,4 @@ def reveal(debt: Debt, *, transaction_id: str, reply: str) -> None:
         secret = intent.client_secret
     in_transaction(debt.end, company_id)
     answer = {"transaction_id": str(identity), "status": payment.status, "client_secret": secret}
-    replies.send(reply, answer)
+    replies.tell(identity, answer)

@@ -8,8 +8,9 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from models.clock import now
-from models.methods import MethodStatus, PaymentMethod
+from models.methods import MethodStatus, PaymentMethod, has_default
 from models.outbox import Owed, OwedStatus
+from models.tenants import Company
 from models.timeline import note
 from tasks.customers import customer_at
 from worker import replies
@@ -27,7 +28,9 @@ def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:
 
 
 @calling_task("methods.attach", on_failure=_fail_when_dead)
-def attach(debt: Debt, *, method_id: str, reply: str | None = None) -> None:
+def attach(
+    debt: Debt, *, method_id: str, make_default: bool = False, reply: str | None = None
+) -> None:
     """Attach a token to the company's customer. Safe twice: the key is the method's own.
 
     A refusal ends it; anything else is tried again with the same key.
@@ -47,15 +50,20 @@ def attach(debt: Debt, *, method_id: str, reply: str | None = None) -> None:
         )
     except (Declined, Rejected) as refusal:
         outcome = refusal
-    in_transaction(_record, company_id, debt, identity, outcome)
-    if reply is not None:
-        replies.send(reply, {"method_id": method_id})
+    in_transaction(_record, company_id, debt, identity, outcome, make_default)
+    replies.tell(identity, {"method_id": method_id}, key=reply)
 
 
 def _record(
-    session: Session, debt: Debt, method_id: UUID, outcome: MethodAnswer | GatewayError
+    session: Session,
+    debt: Debt,
+    method_id: UUID,
+    outcome: MethodAnswer | GatewayError,
+    make_default: bool,  # noqa: FBT001  it follows the task's own argument
 ) -> None:
     debt.end(session)
+    # One at a time a company, so that two first methods do not both become the default.
+    session.get_one(Company, debt.company_id, with_for_update=True)
     method = session.get_one(PaymentMethod, method_id, with_for_update=True)
     if method.status != MethodStatus.PENDING:
         return
@@ -72,18 +80,19 @@ def _record(
     method.status = MethodStatus.ACTIVE
     method.is_active = True
     note(session, method, what="attached", because=debt.cause("the provider keeps it"))
-    if method.is_default:
-        _only_default(session, method)
+    if make_default or not has_default(session):
+        _make_default(session, method)
     session.flush()
 
 
-def _only_default(session: Session, method: PaymentMethod) -> None:
-    """Take the default away from the others; the unique key allows one a company."""
+def _make_default(session: Session, method: PaymentMethod) -> None:
+    """Take the default away from the others first: the unique key allows one a company."""
     session.execute(
         update(PaymentMethod)
         .where(PaymentMethod.id != method.id, PaymentMethod.is_default)
         .values(is_default=False)
     )
+    method.is_default = True
 
 
 def _refuse(method: PaymentMethod, *, code: str, message: str) -> None:

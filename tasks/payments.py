@@ -86,8 +86,7 @@ def charge(debt: Debt, *, transaction_id: str, reply: str | None = None) -> None
     crash.point("charge.called")
     answer = in_transaction(record, debt.company_id, debt, claim, outcome)
     crash.point("charge.recorded")
-    if reply is not None:
-        replies.send(reply, answer)
+    replies.tell(claim.transaction_id, answer, key=reply)
     crash.point("charge.replied")
 
 

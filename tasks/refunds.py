@@ -68,8 +68,7 @@ def send(debt: Debt, *, refund_id: str, reply: str | None = None) -> None:
     crash.point("refund.called")
     in_transaction(_record, debt.company_id, debt, claim, outcome)
     crash.point("refund.recorded")
-    if reply is not None:
-        replies.send(reply, {"refund_id": refund_id})
+    replies.tell(claim.refund_id, {"refund_id": refund_id}, key=reply)
 
 
 def _claim(session: Session, debt: Debt, refund_id: UUID) -> Claim | None:

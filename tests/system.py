@@ -243,8 +243,8 @@ class System:
             "REMAP_SIGTERM": "SIGQUIT",
             **self._given_environ,
         }
-        celery = [BIN / "celery", "-A", "worker.app"]
-        queues, flags = ",".join(SUBJECTS), "-E --without-mingle --without-gossip".split()
+        celery: list[str | Path] = [BIN / "celery", "-A", "worker.app"]
+        queues, flags = ",".join(SUBJECTS), "-P threads -c 16 -E --without-mingle --without-gossip"
         self.stripe = Control(self.stripe_url)
         self.parts = {
             "sandbox": self._part(
@@ -260,7 +260,7 @@ class System:
             "worker": self._part(
                 "worker",
                 # As in the Procfile, one process for all queues; mingle would only wait a second.
-                [*celery, "worker", "-n", "one@%h", "-P", "threads", "-c", "16", "-Q", queues, *flags],
+                [*celery, "worker", "-n", "one@%h", "-Q", queues, *flags.split()],
                 _is_worker_ready,
             ),
             "beat": self._part("beat", [*celery, "beat"], lambda part: "beat: " in part.said),

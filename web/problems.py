@@ -40,6 +40,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "malformed-json": (400, "The body is not the JSON that it must be"),
     "unauthenticated": (401, "Sign in first"),
     "wrong-credentials": (401, "Email or password is wrong"),
+    "declined": (402, "The provider declined"),
     "forbidden": (403, "Not allowed"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
@@ -87,6 +88,7 @@ class Problem(Exception):
         errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         status: int | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.kind = kind
         self.status, self.title = KINDS[kind]
@@ -94,6 +96,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
         super().__init__(f"{kind}: {detail}")
 
     def to_response(self) -> Response:
@@ -105,6 +108,7 @@ class Problem(Exception):
             "detail": self.detail or self.title,
             "instance": request.path,
             "request_id": telemetry.current().get("request_id"),
+            **self.extra,
         }
         if self.errors:
             body["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]

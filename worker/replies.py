@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -17,6 +20,27 @@ from worker.settings import settings
 
 LIFE_S = 30
 PREFIX = "reply:"
+JOINED = "joined:"
+ASKED = "asked:"
+# How long who joined later relies on the one who joined first to have the question asked.
+ASKED_MS = 1000
+
+# KEYS: who joined, that somebody asked. ARGV: the prefix of reply keys, the answer, its life in s.
+_TELL = """
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  redis.call('LPUSH', ARGV[1] .. key, ARGV[2])
+  redis.call('EXPIRE', ARGV[1] .. key, ARGV[3])
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+"""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A key to wait on; who is first among those who wait has to ask."""
+
+    key: str
+    is_first: bool
 
 
 def new_key() -> str:
@@ -37,6 +61,46 @@ def send(key: str, answer: dict[str, Any]) -> None:
         )
     except CacheAway:
         return
+
+
+def join(subject: UUID) -> Joined:
+    """Wait with others for what is told about `subject` from now on.
+
+    Join first, then read the row: what is not in it yet will be told. Of those who join at once
+    one is the first, so that fifty who ask the same thing cost one question.
+    """
+    key, joined = new_key(), f"{JOINED}{subject}"
+    try:
+        done = shared().do(
+            lambda redis: (
+                redis.pipeline()
+                .sadd(joined, key)
+                .expire(joined, LIFE_S)
+                .set(f"{ASKED}{subject}", "1", nx=True, px=ASKED_MS)
+                .execute()
+            )
+        )
+    except CacheAway:
+        return Joined(key, is_first=True)
+    return Joined(key, is_first=bool(done[-1]))
+
+
+def tell(subject: UUID, answer: dict[str, Any], *, key: str | None = None) -> None:
+    """Give `answer` to who waits on `key` and to everybody who joined to hear of `subject`."""
+    if key is not None:
+        send(key, answer)
+    with suppress(CacheAway):
+        shared().do(
+            lambda redis: redis.eval(
+                _TELL,
+                2,
+                f"{JOINED}{subject}",
+                f"{ASKED}{subject}",
+                PREFIX,
+                orjson.dumps(answer),
+                LIFE_S,
+            )
+        )
 
 
 def wait(key: str, *, timeout_s: float) -> dict[str, Any] | None:

@@ -1,0 +1,255 @@
+"""Invoices: made final at once, read, listed."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Response
+from pydantic import AfterValidator, BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import ledger
+from models.ids import new_id
+from models.invoices import (
+    Invoice,
+    InvoiceLine,
+    InvoiceStatus,
+    line_amount,
+    lines_of,
+    next_number,
+)
+from models.ledger import Account
+from models.money import LARGEST, InvalidAmount, Money, amount_of
+from models.paging import newest
+from models.tenants import Company, Permission
+from models.timeline import note
+from web.auth import allowed, caller
+from web.idempotency import Made, idempotent
+from web.problems import Problem, invalid
+from web.routes import Input, Routes, respond
+from web.schemas import Amount, Currency, Exact, Moment, PageQuery, cause, cursor_of
+from worker.database import transaction
+from worker.events import announce
+
+routes = Routes("invoices", __name__, url_prefix="/api/v1/invoices")
+
+MAX_QUANTITY = Decimal("99999999999.9999")
+_QUANTITY_STEP = Decimal("0.0001")
+
+
+def _quantity(value: Decimal) -> Decimal:
+    if not value.is_finite() or not 0 < value <= MAX_QUANTITY:
+        raise ValueError(f"must be above zero and at most {MAX_QUANTITY}")
+    if value != value.quantize(_QUANTITY_STEP):
+        raise ValueError("has more than 4 decimals")
+    return value
+
+
+class NewLine(Input):
+    """One line: so many of something at so much each."""
+
+    description: str = Field(min_length=1, max_length=500)
+    quantity: Annotated[Exact, AfterValidator(_quantity)]
+    unit_amount: Exact
+
+
+class NewInvoice(Input):
+    """An invoice to be issued. Its amount is the sum of its lines."""
+
+    currency: Currency | None = Field(None, description="The company's currency if left out.")
+    due_on: date | None = None
+    memo: str | None = Field(None, max_length=2000)
+    lines: list[NewLine] = Field(min_length=1, max_length=200)
+
+
+class InvoicePath(Input):
+    """Which invoice."""
+
+    invoice_id: UUID
+
+
+class InvoiceQuery(PageQuery):
+    """Which invoices."""
+
+    status: InvoiceStatus | None = None
+    currency: Currency | None = None
+
+
+class LineAnswer(BaseModel):
+    """One line of an invoice."""
+
+    description: str
+    quantity: Amount
+    unit_amount: Amount
+    amount: Amount
+
+
+class InvoiceSummary(BaseModel):
+    """An invoice without its lines."""
+
+    id: UUID
+    number: str
+    status: InvoiceStatus
+    amount: Amount
+    amount_paid: Amount
+    amount_due: Amount
+    currency: str
+    due_on: date | None
+    paid_at: Moment | None
+    memo: str | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class InvoiceAnswer(InvoiceSummary):
+    """An invoice with its lines."""
+
+    lines: list[LineAnswer]
+
+
+class InvoicesAnswer(BaseModel):
+    """A page of invoices, newest first."""
+
+    data: list[InvoiceSummary]
+    next_cursor: str | None
+
+
+@routes.post("", responses={201: InvoiceAnswer})
+@allowed(Permission.INVOICES_WRITE)
+@idempotent()
+def create_invoice(session: Session, body: NewInvoice) -> Made:
+    """Issue an invoice: numbered, final and open for payment."""
+    company_id = caller().company_id
+    currency = body.currency or session.get_one(Company, company_id).currency
+    invoice_id = new_id()
+    lines = [
+        _line(invoice_id, position, line, currency) for position, line in enumerate(body.lines)
+    ]
+    total = sum((line.amount for line in lines), Decimal(0))
+    if not 0 < total <= LARGEST:
+        raise invalid("lines", f"must add up to more than zero and at most {LARGEST}")
+    invoice = Invoice(
+        id=invoice_id,
+        company_id=company_id,
+        number=next_number(session, company_id),
+        status=InvoiceStatus.OPEN,
+        amount=total,
+        amount_paid=Decimal("0.00"),
+        currency=currency,
+        due_on=body.due_on,
+        memo=body.memo,
+    )
+    session.add(invoice)
+    session.flush()
+    session.add_all(lines)
+    _make_known(session, invoice)
+    session.flush()
+    return Made(_with_lines(invoice, lines), location=f"{routes.url_prefix}/{invoice.id}")
+
+
+@routes.get("/<invoice_id>", responses={200: InvoiceAnswer})
+@allowed(Permission.INVOICES_READ)
+def read_invoice(path: InvoicePath) -> Response:
+    """Return an invoice with its lines."""
+    with transaction(company_id=caller().company_id) as session:
+        invoice = session.get(Invoice, path.invoice_id)
+        if invoice is None:
+            raise Problem("not-found", "No such invoice.")
+        return respond(_with_lines(invoice, lines_of(session, [invoice.id])[invoice.id]))
+
+
+@routes.get("", responses={200: InvoicesAnswer})
+@allowed(Permission.INVOICES_READ)
+def list_invoices(query: InvoiceQuery) -> Response:
+    """List invoices, newest first."""
+    wanted = select(Invoice)
+    if query.status is not None:
+        wanted = wanted.where(Invoice.status == query.status)
+    if query.currency is not None:
+        wanted = wanted.where(Invoice.currency == query.currency)
+    if query.created_from is not None:
+        wanted = wanted.where(Invoice.created_at >= query.created_from)
+    if query.created_to is not None:
+        wanted = wanted.where(Invoice.created_at < query.created_to)
+    with transaction(company_id=caller().company_id) as session:
+        page = newest(session, Invoice, wanted, after=query.after, limit=query.limit)
+        return respond(
+            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
+        )
+
+
+def _line(invoice_id: UUID, position: int, line: NewLine, currency: str) -> InvoiceLine:
+    try:
+        unit_amount = amount_of(line.unit_amount, currency)
+    except InvalidAmount as error:
+        raise invalid(f"lines.{position}.unit_amount", str(error)) from None
+    amount = line_amount(line.quantity, unit_amount, currency)
+    if amount > LARGEST:
+        raise invalid(f"lines.{position}", f"comes to more than {LARGEST}")
+    return InvoiceLine(
+        company_id=caller().company_id,
+        invoice_id=invoice_id,
+        position=position + 1,
+        description=line.description,
+        quantity=line.quantity.quantize(_QUANTITY_STEP),
+        unit_amount=unit_amount,
+        amount=amount,
+    )
+
+
+def _make_known(session: Session, invoice: Invoice) -> None:
+    """Put a new invoice into the ledger and its timeline, and tell the company's browsers."""
+    ledger.post(
+        session,
+        f"invoice:{invoice.id}",
+        company_id=invoice.company_id,
+        debit=Account.RECEIVABLE,
+        credit=Account.REVENUE,
+        money=Money(invoice.amount, invoice.currency),
+        invoice_id=invoice.id,
+    )
+    note(session, invoice, what="issued", because=cause(f"issued as {invoice.number}"))
+    announce(
+        session,
+        "invoice.created",
+        invoice,
+        invoice_id=invoice.id,
+        number=invoice.number,
+        amount=invoice.amount,
+        currency=invoice.currency,
+        status=str(invoice.status),
+    )
+
+
+def _shown(invoice: Invoice) -> dict[str, Any]:
+    return {
+        "id": invoice.id,
+        "number": invoice.number,
+        "status": invoice.status,
+        "amount": invoice.amount,
+        "amount_paid": invoice.amount_paid,
+        "amount_due": invoice.due.amount,
+        "currency": invoice.currency,
+        "due_on": invoice.due_on,
+        "paid_at": invoice.paid_at,
+        "memo": invoice.memo,
+        "created_at": invoice.created_at,
+        "updated_at": invoice.updated_at,
+    }
+
+
+def _with_lines(invoice: Invoice, lines: list[InvoiceLine]) -> dict[str, Any]:
+    shown = [
+        {
+            "description": line.description,
+            "quantity": line.quantity,
+            "unit_amount": line.unit_amount,
+            "amount": line.amount,
+        }
+        for line in lines
+    ]
+    return {**_shown(invoice), "lines": shown}

@@ -1,0 +1,347 @@
+"""Payments: begun, read, listed, and the timeline of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel, Field, StrictBool
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import invoices
+from models.invoices import Invoice, InvoiceStatus
+from models.methods import PaymentMethod, default_method
+from models.money import InvalidAmount, amount_of
+from models.outbox import enqueue
+from models.paging import newest
+from models.refunds import refunds_of
+from models.tenants import Permission
+from models.timeline import Timeline, history, note
+from models.transactions import (
+    Provider,
+    Status,
+    Transaction,
+    open_of_invoice,
+)
+from web.auth import allowed, caller
+from web.idempotency import Begun, Told, idempotent
+from web.problems import DUPLICATE, Problem, invalid
+from web.routes import Input, Routes, respond
+from web.schemas import (
+    Amount,
+    Currency,
+    ErrorAnswer,
+    Exact,
+    Moment,
+    PageQuery,
+    cause,
+    cursor_of,
+)
+from worker import replies
+from worker.database import error_number, transaction
+
+PREFIX = "/api/v1/payments"
+routes = Routes("payments", __name__, url_prefix=PREFIX)
+
+# What the worker has still to say something about.
+UNDER_WAY = (Status.PENDING, Status.PROCESSING)
+
+
+class NewIntent(Input):
+    """A payment of an invoice, whole or in part."""
+
+    invoice_id: UUID
+    amount: Exact
+    currency: Currency | None = Field(None, description="The invoice's currency if left out.")
+    payment_method_id: UUID | None = Field(
+        None, description="Charged at once; without it the customer pays in the browser."
+    )
+    off_session: StrictBool = Field(
+        default=False,
+        description="The customer is not there; without a method the default one is charged.",
+    )
+
+
+class IntentAnswer(BaseModel):
+    """Where the payment stands; `client_secret` is for the browser and is kept nowhere."""
+
+    transaction_id: UUID
+    client_secret: str | None
+    status: Status
+    error: ErrorAnswer | None = None
+
+
+class PaymentPath(Input):
+    """Which payment."""
+
+    transaction_id: UUID
+
+
+class PaymentQuery(PageQuery):
+    """Which payments."""
+
+    status: Status | None = None
+    invoice_id: UUID | None = None
+    payment_method: Provider | None = None
+
+
+class PaymentAnswer(BaseModel):
+    """A payment."""
+
+    id: UUID
+    invoice_id: UUID
+    status: Status
+    amount: Amount
+    currency: str
+    amount_captured: Amount
+    amount_refunded: Amount
+    payment_method: Provider
+    payment_method_id: UUID | None
+    off_session: bool
+    provider_transaction_id: str | None
+    error: ErrorAnswer | None
+    retry_count: int
+    next_retry_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class PaymentsAnswer(BaseModel):
+    """A page of payments, newest first."""
+
+    data: list[PaymentAnswer]
+    next_cursor: str | None
+
+
+class TimelineEntry(BaseModel):
+    """What happened, to what, and what caused it."""
+
+    at: datetime
+    subject: str
+    subject_id: UUID
+    what: str
+    was: str | None
+    became: str | None
+    why: str
+    request_id: str | None
+    task_id: UUID | None
+    attempt_id: UUID | None
+    provider_request_id: str | None
+    event_id: str | None
+    user_id: UUID | None
+    detail: dict[str, Any] | None
+
+
+class TimelineAnswer(BaseModel):
+    """The history of a payment, of its invoice and of its refunds, oldest first."""
+
+    data: list[TimelineEntry]
+
+
+def _ask_again(session: Session, transaction_id: UUID) -> str | None:
+    """Wait for the answer that is on its way, or have the client secret fetched again."""
+    joined = replies.join(transaction_id)
+    payment = session.get_one(Transaction, transaction_id)
+    if payment.provider_transaction_id is not None and payment.status is not Status.FAILED:
+        if joined.is_first:
+            enqueue(session, "lookups.reveal", transaction_id=payment.id)
+    elif payment.status not in UNDER_WAY:
+        return None
+    return joined.key
+
+
+def _tell(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
+    payment = session.get_one(Transaction, transaction_id)
+    secret = (reply or {}).get("client_secret") or None
+    has_answer = secret is not None or payment.status not in (*UNDER_WAY, Status.REQUIRES_ACTION)
+    body = {
+        "transaction_id": payment.id,
+        "client_secret": secret,
+        "status": payment.status,
+        "error": _error(payment),
+    }
+    return Told(body, status=200 if has_answer else 202, location=f"{PREFIX}/{payment.id}")
+
+
+@routes.post("/create-intent", responses={200: IntentAnswer, 202: IntentAnswer})
+@allowed(Permission.PAYMENTS_WRITE)
+@idempotent(tell=_tell, ask_again=_ask_again)
+def create_intent(session: Session, body: NewIntent) -> Begun:
+    """Begin a payment; a worker asks the provider.
+
+    200 once the provider has answered, also when it declined: `status` tells. 202 when it has not
+    yet: ask again with the same Idempotency-Key, or read the payment at `Location`.
+    """
+    invoice = _payable_invoice(session, body)
+    method = _method(session, body)
+    payment = Transaction(
+        company_id=caller().company_id,
+        invoice_id=invoice.id,
+        user_id=caller().user_id,
+        amount=_amount(body, invoice),
+        currency=invoice.currency,
+        payment_method=Provider(method.provider) if method else Provider.STRIPE,
+        payment_method_id=method.id if method else None,
+        off_session=body.off_session,
+    )
+    _refuse_second(session, invoice)
+    session.add(payment)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if error_number(error) != DUPLICATE:
+            raise
+        with transaction(company_id=caller().company_id) as another:
+            _refuse_second(another, invoice)
+        raise
+    note(session, payment, what="begun", because=cause(f"{payment.money} asked for"))
+    reply_key = replies.new_key()
+    enqueue(session, "payments.charge", transaction_id=payment.id, reply=reply_key)
+    return Begun(payment.id, reply_key)
+
+
+@routes.get("/<transaction_id>", responses={200: PaymentAnswer})
+@allowed(Permission.PAYMENTS_READ)
+def read_payment(path: PaymentPath) -> Response:
+    """Return a payment."""
+    with transaction(company_id=caller().company_id) as session:
+        return respond(_shown(payment_at(session, path.transaction_id)))
+
+
+@routes.get("", responses={200: PaymentsAnswer})
+@allowed(Permission.PAYMENTS_READ)
+def list_payments(query: PaymentQuery) -> Response:
+    """List payments, newest first."""
+    wanted = select(Transaction)
+    for column, value in (
+        (Transaction.status, query.status),
+        (Transaction.invoice_id, query.invoice_id),
+        (Transaction.payment_method, query.payment_method),
+    ):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if query.created_from is not None:
+        wanted = wanted.where(Transaction.created_at >= query.created_from)
+    if query.created_to is not None:
+        wanted = wanted.where(Transaction.created_at < query.created_to)
+    with transaction(company_id=caller().company_id) as session:
+        page = newest(session, Transaction, wanted, after=query.after, limit=query.limit)
+        return respond(
+            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
+        )
+
+
+@routes.get("/<transaction_id>/timeline", responses={200: TimelineAnswer})
+@allowed(Permission.PAYMENTS_READ)
+def read_timeline(path: PaymentPath) -> Response:
+    """Return what happened to a payment, its invoice and its refunds, and why."""
+    with transaction(company_id=caller().company_id) as session:
+        payment = payment_at(session, path.transaction_id)
+        refund_ids = [refund.id for refund in refunds_of(session, payment.id)]
+        lines = history(session, [payment.id, payment.invoice_id, *refund_ids])
+        return respond({"data": list(map(_entry, lines))})
+
+
+def payment_at(session: Session, transaction_id: UUID) -> Transaction:
+    """Return the caller's payment; 404 if there is none."""
+    payment = session.get(Transaction, transaction_id)
+    if payment is None:
+        raise Problem("not-found", "No such payment.")
+    return payment
+
+
+def _payable_invoice(session: Session, body: NewIntent) -> Invoice:
+    """Return the invoice, locked, so that nobody else begins to pay it now."""
+    invoice = invoices.lock(session, body.invoice_id)
+    if invoice is None:
+        raise Problem("not-found", "No such invoice.")
+    if invoice.status is not InvoiceStatus.OPEN:
+        raise Problem("conflict", f"The invoice is {invoice.status}, not open.")
+    if body.currency not in (None, invoice.currency):
+        raise invalid("currency", f"is not the invoice's, which is {invoice.currency}")
+    return invoice
+
+
+def _method(session: Session, body: NewIntent) -> PaymentMethod | None:
+    if body.payment_method_id is not None:
+        method = session.get(PaymentMethod, body.payment_method_id)
+        if method is None or not method.is_active:
+            raise invalid("payment_method_id", "is not an active payment method of the company")
+        return method
+    if not body.off_session:
+        return None
+    method = default_method(session)
+    if method is None:
+        raise invalid("payment_method_id", "is needed: the company has no default method")
+    return method
+
+
+def _amount(body: NewIntent, invoice: Invoice) -> Any:
+    try:
+        amount = amount_of(body.amount, invoice.currency)
+    except InvalidAmount as error:
+        raise invalid("amount", str(error)) from None
+    if amount > invoice.due.amount:
+        raise invalid("amount", f"is more than the {invoice.due} that is due")
+    return amount
+
+
+def _refuse_second(session: Session, invoice: Invoice) -> None:
+    other = open_of_invoice(session, invoice.id)
+    if other is not None:
+        raise Problem(
+            "conflict",
+            f"The invoice has another payment under way: {other}.",
+            extra={"transaction_id": str(other)},
+            headers={"Location": f"{PREFIX}/{other}"},
+        )
+
+
+def _error(payment: Transaction) -> dict[str, Any] | None:
+    if payment.status not in (Status.FAILED, Status.NEEDS_REVIEW) or payment.error_message is None:
+        return None
+    return {"code": payment.error_code, "message": payment.error_message}
+
+
+def _shown(payment: Transaction) -> dict[str, Any]:
+    return {
+        "id": payment.id,
+        "invoice_id": payment.invoice_id,
+        "status": payment.status,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "amount_captured": payment.amount_captured,
+        "amount_refunded": payment.amount_refunded,
+        "payment_method": payment.payment_method,
+        "payment_method_id": payment.payment_method_id,
+        "off_session": payment.off_session,
+        "provider_transaction_id": payment.provider_transaction_id,
+        "error": _error(payment),
+        "retry_count": payment.retry_count,
+        "next_retry_at": payment.next_retry_at,
+        "created_at": payment.created_at,
+        "updated_at": payment.updated_at,
+    }
+
+
+def _entry(line: Timeline) -> dict[str, Any]:
+    return {
+        "at": line.created_at,
+        "subject": line.subject,
+        "subject_id": line.subject_id,
+        "what": line.what,
+        "was": line.was,
+        "became": line.became,
+        "why": line.why,
+        "request_id": line.request_id,
+        "task_id": line.task_id,
+        "attempt_id": line.attempt_id,
+        "provider_request_id": line.provider_request_id,
+        "event_id": line.event_id,
+        "user_id": line.user_id,
+        "detail": line.detail,
+    }
