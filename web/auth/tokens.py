@@ -92,7 +92,7 @@ def _read(token: str) -> Claims:
     )
     if not isinstance(claims["exp"], int) or claims["exp"] <= now().timestamp():
         raise ValueError("expired")
-    return Claims(user_id=UUID(claims["sub"]), session_id=UUID(claims["sid"]))
+    return Claims(user_id=UUID(str(claims["sub"])), session_id=UUID(str(claims["sid"])))
 
 
 @cache
