@@ -27,6 +27,8 @@ LOOK_S = 0.25
 # How often it looks whether its parent still lives; signals are seen at once.
 KILL_S = 5.0
 # How long it goes on killing before it gives up on processes stuck in the kernel.
+NOT_STARTED = 127
+# As a shell says it.
 PAUSE_S = 0.5
 # Before it is started again.
 LIVES = 3
@@ -98,6 +100,8 @@ def _end_children(
         _reap(command)
         children = set(_children())
         if not children:
+            # The command may have ended since the last look, and its exit code is wanted.
+            command.poll()
             return True
         if time.monotonic() > deadline:
             return False
@@ -147,7 +151,11 @@ def keep(
     lives = LIVES if is_revived else 1
     while True:
         began = time.monotonic()
-        command = _start(argv)
+        try:
+            command = _start(argv)
+        except OSError as error:
+            print(f"{argv[0]}: {error.strerror}", flush=True)
+            return NOT_STARTED
         if report_fd is not None:
             _report(report_fd, command.pid)
             report_fd = None
