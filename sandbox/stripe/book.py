@@ -48,6 +48,12 @@ def new_id(kind: str) -> str:
     return PREFIXES[kind] + "3Q" + secrets.token_hex(11)
 
 
+def kind_of(object_id: str) -> str:
+    """Return the kind of object that an id belongs to."""
+    prefix = object_id.partition("_")[0] + "_"
+    return next((kind for kind, known in PREFIXES.items() if known == prefix), "object")
+
+
 class Book:
     """Objects by id, in the order they were made, and the answers that idempotency keys saved."""
 

@@ -6,20 +6,22 @@ from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from typing import Any
 
-from sandbox.stripe.book import Book
+from sandbox.stripe.book import Book, kind_of
 from sandbox.stripe.errors import InvalidRequest, Object
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 MAX_DEPTH = 4
-EXPANDABLE = {
+EXPANDABLE: dict[str, str | None] = {
     "balance_transaction": "balance_transaction",
     "charge": "charge",
     "customer": "customer",
     "failure_balance_transaction": "balance_transaction",
+    "default_payment_method": "payment_method",
     "latest_charge": "charge",
     "payment_intent": "payment_intent",
     "payment_method": "payment_method",
+    "source": None,  # of a balance transaction: the charge, refund or dispute that moved it
 }
 
 
@@ -102,12 +104,17 @@ def _expanded(book: Book, shown: Object, keys: list[str], path: str) -> Object:
     key, rest = keys[0], keys[1:]
     if shown.get("object") == "list" and key == "data":
         return shown | {"data": [_expanded(book, o, rest, path) for o in shown["data"]]}
+    if key == "refunds" and shown.get("object") == "charge":
+        url = f"/v1/charges/{shown['id']}/refunds"
+        return shown | {"refunds": page(book, "refund", {}, url=url, charge=shown["id"])}
     value = shown.get(key)
+    if isinstance(value, dict) and rest:
+        return shown | {key: _expanded(book, value, rest, path)}
     if key not in EXPANDABLE or key not in shown:
         raise InvalidRequest(
             f"This property cannot be expanded ({path}).", param="expand", code="parameter_unknown"
         )
     if value is None:
         return shown
-    inner = value if isinstance(value, dict) else book.get(EXPANDABLE[key], value)
+    inner = value if isinstance(value, dict) else book.get(EXPANDABLE[key] or kind_of(value), value)
     return shown | {key: _expanded(book, inner, rest, path) if rest else inner}

@@ -185,3 +185,10 @@ def listed(call: Call, params: Params) -> Object:
         charge=params.get("charge"),
         payment_intent=params.get("payment_intent"),
     )
+
+
+def of_charge(call: Call, params: Params, charge_id: str) -> Object:
+    """List the refunds of one charge."""
+    call.book.get("charge", charge_id)
+    url = f"/v1/charges/{charge_id}/refunds"
+    return page(call.book, "refund", params, url=url, charge=charge_id)

@@ -32,6 +32,7 @@ ROUTES: dict[tuple[str, str], Route] = {
         ("GET", "charges", charges.listed, "charge_list"),
         ("GET", "charges/*", charges.retrieve, "charge_retrieve"),
         ("POST", "charges/*", charges.update, "charge_update"),
+        ("GET", "charges/*/refunds", refunds.of_charge, "charge_list_refunds"),
         ("GET", "customers", customers.listed, "customer_list"),
         ("POST", "customers", customers.create, "customer_create"),
         ("DELETE", "customers/*", customers.delete, "customer_delete"),

@@ -166,4 +166,7 @@ def test_the_book_outlives_a_kill(own_sandbox: SandboxProcess) -> None:
 
     after = own_sandbox.control.book()
     assert after | {"now": 0} == before | {"now": 0}
-    assert shop.pay(1000, "inr", transaction_id="t2").status == "succeeded"
+    shop.pay(1000, "inr", transaction_id="t2")
+    own_sandbox.kill()
+    own_sandbox.start()
+    assert [len(own_sandbox.control.charges(name)) for name in ("t1", "t2")] == [1, 1]

@@ -62,11 +62,12 @@ def test_only_a_refund_that_waits_for_the_customer_is_canceled(shop: Shop) -> No
     intent = shop.pay(1000, "inr")
     shop.control.fault("refund_requires_action")
     waiting = shop.client.v1.refunds.create({"payment_intent": intent.id, "amount": 400})
-    done = shop.client.v1.refunds.create({"payment_intent": intent.id, "amount": 100})
+    shop.control.fault("refund_pending")
+    under_way = shop.client.v1.refunds.create({"payment_intent": intent.id, "amount": 100})
 
     assert shop.client.v1.refunds.cancel(waiting.id).status == "canceled"
     with pytest.raises(stripe.InvalidRequestError):
-        shop.client.v1.refunds.cancel(done.id)
+        shop.client.v1.refunds.cancel(under_way.id)
     assert refunded_minor(shop) == 100
 
 

@@ -152,6 +152,17 @@ def test_lists_are_expanded(shop: Shop) -> None:
         shop.client.v1.payment_intents.list({"expand": ["data.currency"]})
 
 
+def test_what_moved_the_balance_is_expanded(shop: Shop) -> None:
+    intent = shop.pay(1000, "inr")
+    refund = shop.client.v1.refunds.create({"payment_intent": intent.id, "amount": 10})
+
+    movements = shop.client.v1.balance_transactions.list({"expand": ["data.source"]})
+    charge = shop.client.v1.charges.retrieve(intent.latest_charge, {"expand": ["refunds"]})
+
+    assert [movement.source.id for movement in movements.data] == [refund.id, charge.id]
+    assert [listed.id for listed in charge.refunds.auto_paging_iter()] == [refund.id]
+
+
 def test_metadata_is_merged_and_unset(shop: Shop) -> None:
     customers = shop.client.v1.customers
     customers.update(shop.customer, {"metadata": {"a": "1", "b": "2"}})

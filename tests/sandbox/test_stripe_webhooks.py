@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -71,7 +72,7 @@ def test_events_come_in_reverse_on_command(shop: Shop, catcher: Catcher) -> None
     assert catcher.types == PAID[::-1]
 
 
-def test_held_events_go_out_when_flushed(shop: Shop, catcher: Catcher) -> None:
+def test_events_wait_while_deliveries_are_paused(shop: Shop, catcher: Catcher) -> None:
     shop.control.wait_quiet()
     shop.control.webhooks(is_paused=True)
     shop.pay(1000, "inr")
@@ -81,6 +82,27 @@ def test_held_events_go_out_when_flushed(shop: Shop, catcher: Catcher) -> None:
     shop.control.webhooks(is_paused=False)
 
     catcher.wait_for(*PAID)
+
+
+def test_held_events_go_out_when_flushed(shop: Shop, catcher: Catcher) -> None:
+    shop.control.webhooks(reorder=100)
+    shop.pay(1000, "inr")
+    assert shop.control.webhooks()["held"] == 3
+    assert catcher.events == []
+
+    shop.control.flush()
+
+    catcher.wait_for(*PAID)
+
+
+def test_a_delayed_event_comes_later(shop: Shop, catcher: Catcher) -> None:
+    shop.control.webhooks(delay_ms=300)
+    started = time.monotonic()
+
+    shop.pay(1000, "inr")
+
+    catcher.wait_for(*PAID)
+    assert time.monotonic() - started >= 0.3
 
 
 def test_one_event_can_be_sent_many_times_at_once(shop: Shop, catcher: Catcher) -> None:
