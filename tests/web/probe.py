@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +45,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
+        self.errors: Iterator[BaseException | None] = repeat(None)
         self.runs = 0
         self.app: Application = create_app(self._routes())
 
@@ -72,8 +75,8 @@ class Probe:
             with lock:
                 self.runs += 1
             outcome = make(session, body)
-            if self.error is not None:
-                raise self.error
+            if error := (self.error or next(self.errors)):
+                raise error
             return outcome
 
         view.__name__ = make.__name__

@@ -1,0 +1,78 @@
+"""Whether the process lives, and whether it can work."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from models import outbox, schema
+from tests.web.visitor import problem_of
+from worker.cache import CacheAway
+from worker.database import engine, transaction
+
+
+@pytest.fixture
+def revision():
+    """Change the database's revision for a test."""
+
+    def change(value):
+        with engine().begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": value})
+
+    yield change
+    change(schema.head())
+
+
+def test_a_process_that_lives_says_so(visitor):
+    answer = visitor.get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_all_well_is_ready(visitor):
+    answer = visitor.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "ok"
+
+
+def test_the_backlog_is_told(visitor, customer):
+    with transaction(company_id=customer.company_id) as session:
+        outbox.enqueue(session, "refunds.nothing")
+    assert visitor.get("/readyz").json["backlog"]["refunds"]["owed"] >= 1
+    with transaction() as session:
+        session.execute(text("DELETE FROM outbox").execution_options(spans_companies="a test"))
+
+
+def test_tables_of_another_release_are_not_ready(visitor, revision):
+    revision("another")
+    answer = visitor.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["database"] == "not migrated"
+    assert answer.headers["Retry-After"]
+
+
+def test_redis_away_is_degraded_but_ready(visitor, monkeypatch):
+    def away():
+        raise CacheAway("away")
+
+    monkeypatch.setattr("web.api.health._ping_cache", away)
+    answer = visitor.get("/readyz")
+    assert answer.status_code == 200
+    assert (answer.json["status"], answer.json["cache"]) == ("degraded", "away")
+
+
+def test_a_database_that_is_away_is_503(visitor, monkeypatch):
+    from sqlalchemy import create_engine
+
+    nowhere = create_engine("mysql+pymysql://paybeat@127.0.0.1:1/paybeat")
+    monkeypatch.setattr("worker.database.engine", lambda: nowhere)
+    answer = visitor.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["database"] == "away"
+    body = {"email": "a@example.com", "password": "x"}
+    refused = visitor.post("/api/v1/auth/login", body)
+    problem_of(refused, 503, "unavailable")
+    assert refused.headers["Retry-After"]
+
+
+def test_metrics_are_shown_only_when_wanted(visitor):
+    problem_of(visitor.get("/metrics"), 404, "not-found")

@@ -1,0 +1,62 @@
+"""How long a request waits for its worker."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from web.waiting import preference
+from worker import replies
+
+BEGUN = "/api/v1/probe/begun"
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s", "applied"),
+    [
+        (None, 5.0, None),
+        ("wait=3", 3, "wait=3"),
+        ("Wait = 3", 3, "wait=3"),
+        ('wait="3"', 3, "wait=3"),
+        ("wait=0", 0, "wait=0"),
+        ("wait=100", 20, "wait=20"),
+        ("wait=-1", 5.0, None),
+        ("wait=x", 5.0, None),
+        ("wait=1.5", 5.0, None),
+        ("wait=٣", 5.0, None),
+        ("respond-async", 0, "respond-async"),
+        ("respond-async, wait=2", 2, "wait=2"),
+        ("return=minimal; foo=1, wait=4", 4, "wait=4"),
+        ("wait=4, wait=5", 4, "wait=4"),
+        ("handling=lenient", 5.0, None),
+    ],
+)
+def test_a_preference_is_read_as_the_rfc_wants(probe, header, wait_s, applied):
+    headers = {} if header is None else {"Prefer": header.encode().decode("latin-1")}
+    with probe.app.test_request_context("/", headers=headers):
+        found = preference()
+    assert (found.wait_s, found.applied) == (wait_s, applied)
+
+
+def test_a_reply_that_comes_in_time_is_the_answer(owner):
+    answer = owner.post(BEGUN, {"amount": 1}, Prefer="wait=3")
+    assert answer.status_code == 200
+    assert answer.json["secret"] == "first"
+    assert answer.headers["Preference-Applied"] == "wait=3"
+
+
+def test_who_does_not_want_to_wait_is_told_where_to_look(owner):
+    answer = owner.post(BEGUN, {"amount": 1}, Prefer="respond-async")
+    assert answer.status_code == 202
+    assert answer.json["secret"] is None
+    assert answer.headers["Location"].endswith(answer.json["id"])
+    assert answer.headers["Preference-Applied"] == "respond-async"
+
+
+def test_a_reply_that_does_not_come_is_waited_for_no_longer_than_wished(owner, monkeypatch):
+    monkeypatch.setattr(replies, "send", lambda *_: None)
+    began = time.monotonic()
+    answer = owner.post(BEGUN, {"amount": 1}, Prefer="wait=1")
+    assert answer.status_code == 202
+    assert 0.9 < time.monotonic() - began < 4
