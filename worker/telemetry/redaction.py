@@ -7,8 +7,10 @@ a hidden word, a customer can't live with a shown card.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -63,79 +65,124 @@ def is_secret_name(name: str) -> bool:
     return plain in EXACT_NAMES or bool(_NAME.search(plain) or _TOKEN_NAME.search(plain))
 
 
-_NAMED = "|".join(
+_NAMES_IN_TEXT = "|".join(
     [
         *(name.replace("_", "[-_ ]?") for name in SECRET_NAMES),
         r"\b(?:auth|otp|pan|pwd|pin|session|ticket)\b",
     ]
 )
-_NAME_IN_TEXT = rf"(?i)((?:(?:{_NAMED})[a-z0-9_-]{{0,40}}|token)"
-_Replacement = str | Callable[[re.Match[str]], str]
-_SHAPES: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
-    # Headers take the rest of their line: `Cookie: a=b; c=d`, `Authorization: Digest x="y", …`.
-    (
-        re.compile(r"(?i)((?:proxy-)?authorization|(?:set-)?cookie)(\s*:\s*)[^\r\n]+"),
-        rf"\1\2{REDACTED}",
-    ),
+_NAME_THEN = rf"(?i)((?:(?:{_NAMES_IN_TEXT})[a-z0-9_-]{{0,40}}|token)"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a secret looks within a text.
+
+    Attributes:
+        needles: without one of them, in lower case, the pattern cannot match; looking for them
+            costs a hundredth of trying the pattern, and most texts hold no secret.
+    """
+
+    needles: tuple[str, ...]
+    pattern: re.Pattern[str]
+    replacement: str = REDACTED
+
+
+# A part of each name, the same however the parts are joined: the rarer one, as `api` is in every
+# path and `url` in every text about addresses.
+_COMMON_PARTS = frozenset({"api", "code", "id", "number", "url", "webhook"})
+_STEMS = tuple(
+    sorted(
+        {
+            next(part for part in reversed(name.split("_")) if part not in _COMMON_PARTS)
+            for name in SECRET_NAMES
+        }
+        | EXACT_NAMES
+    )
+)
+NAMED_SHAPES = (
     # `"cvc": "123"`, `password='…'`, also as JSON within JSON, also cut off before its end.
-    (
+    Shape(
+        _STEMS,
         re.compile(
-            rf"{_NAME_IN_TEXT}\\?['\"]?\s*(?:=>|[:=])\s*b?)"
+            rf"{_NAME_THEN}\\?['\"]?\s*(?:=>|[:=])\s*b?)"
             r"(\\?)(['\"])(?:(?!\2\3)(?:\\.|[^\\]))*(?:\2\3|$|(?=\\))"
         ),
         rf"\1\2\3{REDACTED}\2\3",
     ),
     # `{"cvc": 123, …}`: a quoted name and a bare value, up to the next delimiter.
-    (
-        re.compile(rf"{_NAME_IN_TEXT}\\?['\"]\s*(?:=>|[:=])\s*)(?!\[redacted)[^\s,}}\]'\"\\]+"),
+    Shape(
+        _STEMS,
+        re.compile(rf"{_NAME_THEN}\\?['\"]\s*(?:=>|[:=])\s*)(?!\[redacted)[^\s,}}\]'\"\\]+"),
         rf"\1{REDACTED}",
     ),
     # `password=…`: anything up to a blank, as nothing tells where it ends.
-    (
-        re.compile(rf"{_NAME_IN_TEXT}\s*(?:=>|[:=])\s*)(?!\\?['\"]?\[redacted)[^\s]+"),
+    Shape(
+        _STEMS,
+        re.compile(rf"{_NAME_THEN}\s*(?:=>|[:=])\s*)(?!\\?['\"]?\[redacted)[^\s]+"),
         rf"\1{REDACTED}",
     ),
-    (
+)
+SHAPES = (
+    # Headers take the rest of their line: `Cookie: a=b; c=d`, `Authorization: Digest x="y", …`.
+    Shape(
+        ("authorization", "cookie"),
+        re.compile(r"(?i)((?:proxy-)?authorization|(?:set-)?cookie)(\s*:\s*)[^\r\n]+"),
+        rf"\1\2{REDACTED}",
+    ),
+    *NAMED_SHAPES,
+    Shape(
+        ("bearer", "basic", "digest"),
         re.compile(r"(?i)\b(bearer|basic|digest)\s+(?=\S*[A-Z0-9=])[A-Za-z0-9._~+/=-]{6,}"),
         rf"\1 {REDACTED}",
     ),
     # The password of an address; greedy to the last @, as passwords hold @ more often than not.
-    (
+    Shape(
+        ("://",),
         re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s:/@'\"]*):([^\s/'\"]+)@"),
         rf"\1:{REDACTED}@",
     ),
-    (re.compile(r"(?:sk|rk)_(?:test|live|org)_[A-Za-z0-9_]+"), REDACTED),
-    (re.compile(r"(?<![A-Za-z0-9])(?:sk|rk)_[A-Za-z0-9]{16,}"), REDACTED),
-    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), REDACTED),
+    Shape(("sk_", "rk_"), re.compile(r"(?:sk|rk)_(?:test|live|org)_[A-Za-z0-9_]+")),
+    Shape(("sk_", "rk_"), re.compile(r"(?<![A-Za-z0-9])(?:sk|rk)_[A-Za-z0-9]{16,}")),
+    Shape(("whsec_",), re.compile(r"whsec_[A-Za-z0-9+/=_-]+")),
     # The object's id before `_secret_` stays: it finds the payment and opens nothing.
-    (
+    Shape(
+        ("_secret_",),
         re.compile(
             r"((?:pi|seti|si|src|cs|cuss)_[A-Za-z0-9]+(?:_[A-Za-z0-9]+)?_secret)_[A-Za-z0-9_]+"
         ),
         rf"\1_{REDACTED}",
     ),
-    (re.compile(r"tok_[A-Za-z0-9_]{3,}"), REDACTED),
-    (re.compile(r"eyJ[A-Za-z0-9_-]{2,600}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*"), REDACTED),
-    (re.compile(r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"), REDACTED),
-    (re.compile(r"A21A[A-Za-z0-9_-]{16,}"), REDACTED),
-    (re.compile(r"\$argon2(?:id|i|d)\$[^\s'\"]+"), REDACTED),
-    (
+    Shape(("tok_",), re.compile(r"tok_[A-Za-z0-9_]{3,}")),
+    Shape(("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{2,600}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*")),
+    Shape(("sg.",), re.compile(r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
+    Shape(("a21a",), re.compile(r"A21A[A-Za-z0-9_-]{16,}")),
+    Shape(("$argon2",), re.compile(r"\$argon2(?:id|i|d)\$[^\s'\"]+")),
+    Shape(
+        ("-----begin",),
         re.compile(
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
         ),
-        REDACTED,
     ),
 )
+_NEEDLES = tuple(dict.fromkeys(needle for shape in SHAPES for needle in shape.needles))
 
 _DIGITS = re.compile(r"\d(?:[ -]?\d){12,}")
 _GROUP = re.compile(r"\d+")
 _CARD_LENGTHS = range(13, 20)
+_SMALLEST_CARD = 10 ** (_CARD_LENGTHS[0] - 1)
 
 
 def redact(text: str) -> str:
     """Return the text with every secret in it replaced."""
-    for shape, replacement in _SHAPES:
-        text = shape.sub(replacement, text)
+    low = text.lower()
+    found = {needle for needle in _NEEDLES if needle in low}
+    if "=" not in low and ":" not in low:
+        found.difference_update(_STEMS)  # a name without a value
+    if found:
+        for shape in SHAPES:
+            if not found.isdisjoint(shape.needles):
+                text = shape.pattern.sub(shape.replacement, text)
     return _DIGITS.sub(_hide_cards, text)
 
 
@@ -189,7 +236,9 @@ def _scrub(value: Any, path: tuple[int, ...]) -> Any:
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
-        return value if redact(str(value)) == str(value) else REDACTED
+        return (
+            value if abs(value) < _SMALLEST_CARD or redact(str(value)) == str(value) else REDACTED
+        )
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -205,12 +254,19 @@ def _scrub_container(value: Any, path: tuple[int, ...]) -> Any:
     path = (*path, id(value))
     if isinstance(value, Mapping):
         return {
-            redact(str(key)): REDACTED
-            if is_secret_name(str(key)) and item is not None and not isinstance(item, bool)
+            shown: REDACTED
+            if is_secret and item is not None and not isinstance(item, bool)
             else _scrub(item, path)
             for key, item in value.items()
+            for shown, is_secret in [_read_name(str(key))]
         }
     return [_scrub(item, path) for item in value]
+
+
+@lru_cache(1024)
+def _read_name(name: str) -> tuple[str, bool]:
+    """Return a field's name as it may be shown, and whether its value is secret."""
+    return redact(name), is_secret_name(name)
 
 
 def _text_of(value: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.telemetry.redaction import REDACTED, is_secret_name, redact, scrub
+from worker.telemetry.redaction import REDACTED, SHAPES, is_secret_name, redact, scrub
 
 CARD = "4242424242424242"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r-wW1gFWFOEjXk"
@@ -100,6 +100,14 @@ def test_a_secret_anywhere_in_nested_data_never_comes_out(nested, data):
 
 
 # Any sign but quotes and blanks; the leading one tells it from every word of the text around.
+@given(st.text(st.sampled_from("aks_trlivewhcobd:=/@ \"'\\.$2-AZ09"), max_size=60), NAMES, SHAPED)
+def test_no_pattern_matches_where_its_needles_are_missing(text, name, secret):
+    for whole in (text, f"{text}{name}{text}", f"{name}{text}{secret}", f"{secret}{text}"):
+        for shape in SHAPES:
+            if shape.pattern.search(whole):
+                assert any(needle in whole.lower() for needle in shape.needles)
+
+
 VALUE = st.text(
     st.characters(categories=["L", "Nd", "P", "S"], exclude_characters="\"'\\"),
     min_size=6,
