@@ -137,6 +137,11 @@ class Control:
         except (requests.RequestException, ValueError):
             return False
 
+    def is_busy(self) -> bool:
+        """Tell whether an event is on its way, held back or waits for its next try."""
+        state = self._ask("GET", "webhooks")
+        return bool(state["queued"] or state["held"] or state["under_way"])
+
     def wait_quiet(self, timeout_s: float = 10.0) -> None:
         """Return when no event is on its way any more.
 
@@ -144,12 +149,9 @@ class Control:
             TimeoutError: some still are.
         """
         until = time.monotonic() + timeout_s
-        while True:
-            state = self._ask("GET", "webhooks")
-            if not (state["queued"] or state["held"] or state["under_way"]):
-                return
+        while self.is_busy():
             if time.monotonic() > until:
-                raise TimeoutError(f"Events are still on their way: {state['queued']} queued")
+                raise TimeoutError("Events are still on their way.")
             time.sleep(0.02)
 
 

@@ -1,0 +1,77 @@
+"""What must hold after every flow: our rows among themselves, and against the provider's book."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import invariants
+from models.base import across_companies
+from models.invariants import Violation
+from models.outbox import Owed, OwedStatus
+from models.transactions import SETTLED, Transaction
+from models.webhooks import PaymentWebhook, WebhookStatus
+from sandbox.stripe.control import Control
+from tests.system import System
+from worker.gateways.stripe.minor import money_of
+
+WHOLE_BOOK = "an invariant is of the whole book"
+
+
+def judge(system: System, *, timeout_s: float = 30) -> None:
+    """Wait until nothing is owed and no event is under way; then everything must hold."""
+    system.wait_until(lambda: is_quiet(system), timeout_s)
+    with system.session() as session:
+        found = [*invariants.check(session), *compare(session, system.stripe)]
+    assert not found, "\n".join(map(str, found))
+
+
+def is_quiet(system: System) -> bool:
+    """Whether all work is done or dead, here and at the provider."""
+    with system.session() as session:
+        owed = session.scalar(
+            select(func.count()).select_from(Owed).where(Owed.status == OwedStatus.OWED)
+        )
+        received = session.scalar(
+            select(func.count())
+            .select_from(PaymentWebhook)
+            .where(PaymentWebhook.status == WebhookStatus.RECEIVED)
+        )
+    return not owed and not received and not system.stripe.is_busy()
+
+
+def compare(session: Session, stripe: Control) -> list[Violation]:
+    """Compare our payments with the charges that the provider has in its book."""
+    book: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for charge in stripe.charges():
+        book[charge["metadata"].get("transaction_id", "")].append(charge)
+    everybodys = across_companies(select(Transaction), because=WHOLE_BOOK)
+    ours = {str(payment.id): payment for payment in session.scalars(everybodys)}
+    found = [
+        Violation("every charge in the provider's book is a payment of ours", transaction_id)
+        for transaction_id in book.keys() - ours.keys()
+    ]
+    for transaction_id, payment in ours.items():
+        found += _compare_one(payment, book[transaction_id])
+    return found
+
+
+def _compare_one(payment: Transaction, charges: list[dict[str, Any]]) -> list[Violation]:
+    if len(charges) > 1:
+        told = f"{payment.id}: {[charge['id'] for charge in charges]}"
+        return [Violation("at most one successful charge a payment", told)]
+    theirs = (0, 0)
+    if charges:
+        currency = charges[0]["currency"]
+        theirs = tuple(
+            money_of(charges[0][name], currency).amount
+            for name in ("amount_captured", "amount_refunded")
+        )
+    ours = (payment.amount_captured, payment.amount_refunded)
+    if ours != theirs or bool(charges) != (payment.status in SETTLED):
+        told = f"{payment.id} {payment.status}: {ours} here, {theirs} there"
+        return [Violation("our state is the provider's", told)]
+    return []

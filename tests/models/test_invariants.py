@@ -1,0 +1,228 @@
+"""Each invariant is broken on purpose and must be told; a healthy book breaks none."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from models.base import across_companies
+from models.ids import new_id
+from models.invariants import ALLOWED, ENDS_WHERE, QUERIES, check
+from models.invoices import Invoice, InvoiceStatus
+from models.ledger import Account, post
+from models.money import Money
+from models.outbox import Owed, enqueue
+from models.refunds import Refund, RefundReason, RefundStatus
+from models.timeline import Cause, note
+from models.transactions import Status, Transaction, start_attempt
+from models.webhooks import PaymentWebhook, WebhookStatus
+from tests.factories import make_company, make_invoice, make_method, make_payment
+from worker.database import engine
+
+BECAUSE = Cause(why="a test")
+
+
+@pytest.fixture
+def book(customer):
+    """A company whose invoice of 100 is paid and of which 40 were given back."""
+    invoice_id = make_invoice(customer.company_id)
+    payment_id = make_payment(
+        customer, invoice_id, payment_method_id=make_method(customer), status=Status.FAILED
+    )
+    with Session(engine(), info={"company_id": customer.company_id}) as session:
+        invoice = session.get_one(Invoice, invoice_id)
+        payment = session.get_one(Transaction, payment_id)
+        attempt = start_attempt(session, payment, {})
+        attempt.status = "succeeded"
+        payment.move_to(Status.SUCCEEDED, because=BECAUSE)
+        payment.amount_captured = invoice.amount_paid = payment.amount
+        invoice.move_to(InvoiceStatus.PAID, because=BECAUSE)
+        ids = {"company_id": customer.company_id, "transaction_id": payment_id}
+        money = Money(payment.amount, "INR")
+        clearing, receivable = Account.CLEARING, Account.RECEIVABLE
+        post(
+            session,
+            f"payment:{payment_id}",
+            debit=clearing,
+            credit=receivable,
+            money=money,
+            invoice_id=invoice_id,
+            **ids,
+        )
+        refund = Refund(**ids, amount=40, reason=RefundReason.REFUND, provider_refund_id="re_1")
+        refund.id = new_id()
+        session.add(refund)
+        session.flush()
+        refund.move_to(RefundStatus.SUCCEEDED, because=BECAUSE)
+        payment.amount_refunded = refund.amount
+        payment.move_to(Status.PARTIALLY_REFUNDED, because=BECAUSE)
+        given = Money(refund.amount, "INR")
+        refunds = Account.REFUNDS
+        post(session, f"refund:{refund.id}", debit=refunds, credit=clearing, money=given, **ids)
+        session.add(
+            PaymentWebhook(
+                event_type="payment_intent.succeeded",
+                provider="stripe",
+                provider_event_id=f"evt_{payment_id}",
+                payload={},
+                status=WebhookStatus.COMPLETED,
+                **ids,
+            )
+        )
+        event = Cause(why="event", event_id=f"evt_{payment_id}")
+        note(session, payment, what="event", because=event)
+        session.flush()
+        before = set(check(session, limit=100_000))
+        yield session, payment, before
+        session.rollback()
+
+
+def told(session, before):
+    return {violation.invariant for violation in set(check(session, limit=100_000)) - before}
+
+
+def test_a_healthy_book_breaks_none(book):
+    _, payment, before = book
+    assert not [violation for violation in before if str(payment.id) in violation.detail]
+
+
+OURS = "transaction_id = :payment"
+BREAKS = {
+    "the ledger sums to zero per currency": f"UPDATE ledger_entries SET amount = amount + 1"
+    f" WHERE {OURS} AND account = 'refunds'",
+    "each posting has two sides of one company and currency that sum to zero": (
+        f"DELETE FROM ledger_entries WHERE {OURS} AND account = 'refunds'"
+    ),
+    "the ledger's clearing of a payment is what was captured less what was refunded": (
+        f"DELETE FROM ledger_entries WHERE {OURS} AND posting LIKE 'refund:%'"
+    ),
+    "the ledger's receivable of an issued invoice is what is still due": (
+        f"DELETE FROM ledger_entries WHERE {OURS} AND posting LIKE 'payment:%'"
+    ),
+    "refunds, pending and succeeded, never exceed what was captured": (
+        f"UPDATE refunds SET amount = 101 WHERE {OURS}"
+    ),
+    "a payment's refunded amount is the sum of its refunds that succeeded": (
+        f"UPDATE refunds SET amount = 39 WHERE {OURS}"
+    ),
+    "a payment is settled if and only if something was captured": (
+        "UPDATE transactions SET status = 'failed' WHERE id = :payment"
+    ),
+    "a payment's status says how much of it was refunded": (
+        "UPDATE transactions SET status = 'refunded' WHERE id = :payment"
+    ),
+    "an invoice's paid amount is what its payments captured": (
+        "UPDATE invoices SET amount_paid = 99 WHERE id = :invoice"
+    ),
+    "an invoice is paid if and only if its paid amount covers it": (
+        "UPDATE invoices SET status = 'open' WHERE id = :invoice"
+    ),
+    "an invoice's amount is the sum of its lines": (
+        "INSERT INTO invoice_lines (id, company_id, invoice_id, position, description, quantity,"
+        " unit_amount, amount, created_at) SELECT :new, company_id, id, 1, 'a line', 1, 1, 1,"
+        " created_at FROM invoices WHERE id = :invoice"
+    ),
+    "a payment has at most one attempt that succeeded": (
+        "INSERT INTO payment_attempts (id, company_id, transaction_id, number, provider, status,"
+        " idempotency_key, request, waits, created_at, updated_at) SELECT :new, company_id,"
+        " transaction_id, 2, provider, status, 'another', request, 0, created_at, updated_at"
+        f" FROM payment_attempts WHERE {OURS}"
+    ),
+    "invoice_lines are of the company of their invoices": (
+        "INSERT INTO invoice_lines (id, company_id, invoice_id, position, description, quantity,"
+        " unit_amount, amount, created_at) SELECT :new, :other, id, 1, 'a line', 1, 1, amount,"
+        " created_at FROM invoices WHERE id = :invoice"
+    ),
+    "transactions are of the company of their invoices": (
+        "UPDATE invoices SET company_id = :other WHERE id = :invoice"
+    ),
+    "transactions are of the company of their payment_methods": (
+        "UPDATE payment_methods m JOIN transactions t ON t.payment_method_id = m.id"
+        " SET m.company_id = :other WHERE t.id = :payment"
+    ),
+    "transactions are of the company of their users": (
+        "UPDATE transactions SET user_id = :other_user WHERE id = :payment"
+    ),
+    **{
+        f"{table} are of the company of their transactions": (
+            f"UPDATE {table} SET company_id = :other WHERE {OURS}"
+        )
+        for table in ("payment_attempts", "refunds", "payment_webhooks", "ledger_entries")
+    },
+    "ledger_entries are of the company of their invoices": (
+        "UPDATE ledger_entries SET company_id = :other WHERE invoice_id = :invoice"
+    ),
+    "ledger_entries are of the company of their refunds": (
+        "UPDATE ledger_entries e JOIN refunds r ON r.transaction_id = e.transaction_id"
+        " SET e.refund_id = r.id, e.company_id = :other WHERE e.transaction_id = :payment"
+    ),
+    "a payment that has not been sent is owed": (
+        "UPDATE transactions SET status = 'pending' WHERE id = :payment"
+    ),
+    "an attempt without an outcome is owed a call or a look-up": (
+        f"UPDATE payment_attempts SET status = 'unknown' WHERE {OURS}"
+    ),
+    "a refund that has not been sent is owed": (
+        f"UPDATE refunds SET status = 'processing', provider_refund_id = NULL WHERE {OURS}"
+    ),
+    "a payment method that has not been attached is owed": (
+        "UPDATE payment_methods m JOIN transactions t ON t.payment_method_id = m.id"
+        " SET m.status = 'pending' WHERE t.id = :payment"
+    ),
+    "an event that was received is owed, and one that was handled is not": (
+        f"UPDATE payment_webhooks SET status = 'received' WHERE {OURS}"
+    ),
+    "an event that was handled had exactly one effect": (
+        "UPDATE timeline SET event_id = 'evt_other' WHERE subject_id = :payment AND what = 'event'"
+    ),
+    ALLOWED: (
+        "UPDATE timeline SET was = 'failed', became = 'pending'"
+        " WHERE subject_id = :payment AND became = 'succeeded'"
+    ),
+    ENDS_WHERE: "UPDATE transactions SET status = 'canceled' WHERE id = :payment",
+}
+# Unique keys make these impossible; the queries stand for a schema that lost them.
+IMPOSSIBLE = {"an invoice has at most one open payment", "a payment has at most one open attempt"}
+
+
+def test_every_invariant_is_broken_once_here():
+    assert BREAKS.keys() | IMPOSSIBLE == QUERIES.keys() | {ALLOWED, ENDS_WHERE}
+
+
+@pytest.mark.parametrize("sentence", BREAKS)
+def test_what_breaks_an_invariant_is_told(book, sentence):
+    session, payment, before = book
+    other = make_company()
+    values = {
+        "payment": payment.id.bytes,
+        "invoice": payment.invoice_id.bytes,
+        "new": new_id().bytes,
+        "other": other.company_id.bytes,
+        "other_user": other.user_id.bytes,
+    }
+    query = text(BREAKS[sentence])
+    named = {name: value for name, value in values.items() if f":{name}" in BREAKS[sentence]}
+    done = session.execute(across_companies(query, because="a test breaks it"), named)
+    assert done.rowcount
+    assert sentence in told(session, before)
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_what_is_owed_or_dead_is_not_forgotten(book, is_dead):
+    session, payment, before = book
+    refund = Refund(
+        company_id=payment.company_id,
+        transaction_id=payment.id,
+        amount=1,
+        reason=RefundReason.REFUND,
+    )
+    session.add(refund)
+    session.flush()
+    assert told(session, before) == {"a refund that has not been sent is owed"}
+    owed = enqueue(session, "refunds.send", refund_id=refund.id)
+    session.flush()
+    if is_dead:
+        session.get_one(Owed, owed.id).status = "dead"
+        session.flush()
+    assert not told(session, before)
