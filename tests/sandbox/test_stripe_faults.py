@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 import stripe
@@ -151,6 +152,29 @@ def test_a_second_one_on_the_same_book_refuses_to_start(own_sandbox: SandboxProc
     assert done.returncode == 1
     assert "Another sandbox keeps its book" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_told_in_one_line(own_sandbox: SandboxProcess, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "sandbox.stripe", "--port", str(own_sandbox.port)),
+            *("--folder", tmp_path / "other", "--webhook-url", ""),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 1
+    assert f"can't start on port {own_sandbox.port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_ends_cleanly_when_asked(own_sandbox: SandboxProcess) -> None:
+    own_sandbox.stop()
+
+    assert own_sandbox.process.returncode == 0
 
 
 def test_the_book_outlives_a_kill(own_sandbox: SandboxProcess) -> None:

@@ -152,6 +152,14 @@ def test_lists_are_expanded(shop: Shop) -> None:
         shop.client.v1.payment_intents.list({"expand": ["data.currency"]})
 
 
+def test_what_is_null_stays_null_when_expanded(shop: Shop) -> None:
+    intent = shop.client.v1.payment_intents.create(
+        {"amount": 1000, "currency": "inr", "expand": ["latest_charge", "payment_method"]}
+    )
+
+    assert (intent.latest_charge, intent.payment_method) == (None, None)
+
+
 def test_what_moved_the_balance_is_expanded(shop: Shop) -> None:
     intent = shop.pay(1000, "inr")
     refund = shop.client.v1.refunds.create({"payment_intent": intent.id, "amount": 10})
