@@ -1,0 +1,64 @@
+"""The real worker: the ids that a request brought travel through the outbox to every line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models import outbox
+from models.ids import new_id
+from tests.waiting import wait_for
+from tests.worker.telemetry.canaries import CANARIES, leaked
+from tests.worker.telemetry.conftest import Observed, observed
+from worker.database import transaction
+from worker.telemetry import bind
+
+PAYMENT = new_id()
+
+
+@pytest.fixture(scope="module")
+def worker(folder: Path, migrated: dict[str, str]) -> Iterator[Observed]:
+    """A worker after a task that fails, as its arguments make no sense; one of them is secret."""
+    argv = ["celery", "-A", "worker.app", "worker", "-P", "threads", "-c", "2", "-Q", "payments"]
+    with observed(argv, folder, **migrated) as process:
+        with bind(request_id="request-of-charge"), transaction() as session:
+            outbox.enqueue(
+                session,
+                "payments.charge",
+                company_id=new_id(),
+                transaction_id=PAYMENT,
+                **{CANARIES["token"]: CANARIES["stripe_key"]},
+            )
+        wait_for(lambda: failures(process) or process.child.exit_code() is not None)
+        wait_for(lambda: process.sentry.of_type("event"))
+        yield process
+
+
+def failures(process: Observed) -> list[dict[str, str]]:
+    return [line for line in process.lines_of("worker.app") if "exception" in line]
+
+
+def test_a_failed_task_is_told_with_all_its_ids(worker):
+    line = failures(worker)[0]
+    assert line["request_id"] == "request-of-charge"
+    assert line["task"] == "payments.charge"
+    assert line["transaction_id"] == str(PAYMENT)
+    assert line["company_id"]
+    assert line["task_id"]
+
+
+def test_sentry_learns_of_it_with_the_same_ids(worker):
+    event = worker.sentry.of_type("event")[0]
+    assert event["tags"]["request_id"] == "request-of-charge"
+    assert event["tags"]["transaction_id"] == str(PAYMENT)
+    assert event["exception"]["values"][-1]["type"] == "TypeError"
+
+
+def test_no_secret_leaves_the_process(worker):
+    assert [line for line in worker.told().splitlines() if leaked(line)] == []
+
+
+def test_every_line_is_json(worker):
+    assert {line["process"] for line in worker.lines()} == {"worker"}
