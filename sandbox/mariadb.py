@@ -6,9 +6,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from sandbox.children import LOOPBACK, VAR, Missing, NotReady
 from sandbox.debian import Unpacked
@@ -31,16 +34,43 @@ SOCKET_PATH_BYTES = 100
 
 @dataclass(frozen=True)
 class Installation:
-    """The programs of one MariaDB and what they need to run."""
+    """The programs of one MariaDB and what they need to run.
+
+    Attributes:
+        usr: where it is unpacked; None where it is installed and finds its own parts.
+    """
 
     server: Path
     install: Path
-    flags: tuple[str, ...] = ()
+    usr: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """Return the environment to run its programs in."""
         return {**os.environ, **self.env}
+
+    def flags(self) -> list[str]:
+        """Return the arguments that tell the server where its parts are."""
+        if self.usr is None:
+            return []
+        return [f"--basedir={self.usr}", f"--lc-messages-dir={self.usr / 'share' / 'mysql'}"]
+
+    @contextmanager
+    def without_spaces(self) -> Iterator[tuple[Self, Path]]:
+        """Yield the same under a path that has no space, and a folder for more links to it.
+
+        The script that makes data folders cannot cope with a space.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            if self.usr is None:
+                yield self, Path(folder)
+                return
+            usr = Path(folder, "usr")
+            usr.symlink_to(self.usr)
+            yield (
+                replace(self, install=usr / self.install.relative_to(self.usr), usr=usr),
+                Path(folder),
+            )
 
 
 def find_mariadb() -> Installation:
@@ -83,7 +113,7 @@ def _unpacked(folder: Path) -> Installation:
     return Installation(
         server=usr / "sbin" / "mariadbd",
         install=usr / "bin" / "mariadb-install-db",
-        flags=(f"--basedir={usr}", f"--lc-messages-dir={usr / 'share' / 'mysql'}"),
+        usr=usr,
         env={"LD_LIBRARY_PATH": packages.library_path()},
     )
 
@@ -135,14 +165,17 @@ class PrivateMariaDB(PrivateServer):
         if (self._data / "complete").exists():
             return
         shutil.rmtree(self._data, ignore_errors=True)
-        with self.log.open("ab") as log:
+        self._data.mkdir()
+        with self._installation.without_spaces() as (linked, links), self.log.open("ab") as log:
+            data = links / "data"
+            data.symlink_to(self._data)
             made = subprocess.run(
                 [
-                    self._installation.install,
+                    linked.install,
                     "--no-defaults",
-                    *self._installation.flags,
-                    f"--datadir={self._data}",
-                    f"--tmpdir={self._tmp}",
+                    *linked.flags(),
+                    f"--datadir={data}",
+                    f"--tmpdir={links}",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
                     "--skip-name-resolve",
@@ -152,7 +185,7 @@ class PrivateMariaDB(PrivateServer):
                 check=False,
                 stdout=log,
                 stderr=log,
-                env=self._installation.environment(),
+                env=linked.environment(),
             )
         if made.returncode != 0:
             raise NotReady(f"MariaDB could not make its folder; {self.log} says why.")
@@ -164,7 +197,7 @@ class PrivateMariaDB(PrivateServer):
         return [
             self._installation.server,
             "--no-defaults",
-            *self._installation.flags,
+            *self._installation.flags(),
             f"--datadir={self._data}",
             f"--tmpdir={self._tmp}",
             f"--init-file={self._accounts()}",
