@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, send_from_directory
+from flask import Blueprint, Response, current_app
 
 from web.auth import public
 from web.openapi import document
@@ -13,6 +13,11 @@ from web.routes import respond
 routes = Blueprint("pages", __name__)
 
 FOLDER = Path(__file__).parent
+TYPES = {
+    "docs.html": "text/html; charset=utf-8",
+    "docs.js": "text/javascript; charset=utf-8",
+    "docs.css": "text/css; charset=utf-8",
+}
 CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
 CSP += "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -39,6 +44,5 @@ def docs_part(name: str) -> Response:
 
 
 def _file(name: str) -> Response:
-    response = send_from_directory(FOLDER, name, max_age=300)
-    response.headers["Content-Security-Policy"] = CSP
-    return response
+    headers = {"Content-Security-Policy": CSP, "Cache-Control": "max-age=300"}
+    return Response((FOLDER / name).read_bytes(), headers=headers, content_type=TYPES[name])
