@@ -137,7 +137,10 @@ def _succeed(
             Status.NEEDS_REVIEW, because=cause.but(f"captured in {captured.currency}")
         )
         return
-    if not payment.move_if_allowed(Status.SUCCEEDED, because=cause.but(f"captured {captured}")):
+    # A refund that fails may bring a payment back to succeeded; a late event of it must not.
+    if payment.is_settled or not payment.move_if_allowed(
+        Status.SUCCEEDED, because=cause.but(f"captured {captured}")
+    ):
         return
     payment.amount_captured = captured.amount
     payment.error_code = payment.error_message = payment.next_retry_at = None

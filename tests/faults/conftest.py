@@ -29,11 +29,14 @@ def marks(tmp_path_factory: pytest.TempPathFactory):
 def system(tmp_path_factory: pytest.TempPathFactory, database_url: str, marks) -> Iterator[System]:
     """One system for the module's tests, in a hurry."""
     folder = tmp_path_factory.mktemp("system")
-    with System(folder, database_url=database_url, environ=HASTY) as running:
+    parts = ("sandbox", "web", "beat")
+    with System(folder, database_url=database_url, environ=HASTY, parts=parts) as running:
+        # The worker alone may be killed.
         running.worker.environ["CRASH_MARKS"] = str(marks)
-        running.worker.stop()
         running.worker.start()
         yield running
+        # What was found is told; nobody waits for a soft end.
+        running.worker.kill()
 
 
 @pytest.fixture
