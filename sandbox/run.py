@@ -171,6 +171,8 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
         (folder / name).mkdir(parents=True, exist_ok=True)
     told = "make run already runs in this checkout (pid {pid}); stop it first."
     hold(folder / "run" / "lock", told=told)
+    for counts in (folder / "metrics").glob("*.db"):
+        counts.unlink()  # nothing of ours runs now: Prometheus counts from 0
     places = read_places(os.environ, folder=folder)
     choose_ports(places)
     if sys.stdout.isatty() and not command:

@@ -77,9 +77,3 @@ def metrics_page(settings: Settings) -> bytes | None:
     folder.mkdir(parents=True, exist_ok=True)
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
-
-
-def forget_metrics(settings: Settings) -> None:
-    """Empty the folder; only while no process of ours runs."""
-    for file in Path(settings.metrics_dir).glob("*.db"):
-        file.unlink(missing_ok=True)
