@@ -102,7 +102,7 @@ def expanded(book: Book, shown: Object, paths: list[str]) -> Object:
 
 def _expanded(book: Book, shown: Object, keys: list[str], path: str) -> Object:
     key, rest = keys[0], keys[1:]
-    if shown.get("object") == "list" and key == "data":
+    if shown.get("object") == "list" and key == "data" and rest:
         return shown | {"data": [_expanded(book, o, rest, path) for o in shown["data"]]}
     if key == "refunds" and shown.get("object") == "charge":
         url = f"/v1/charges/{shown['id']}/refunds"

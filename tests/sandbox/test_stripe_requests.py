@@ -148,8 +148,9 @@ def test_lists_are_expanded(shop: Shop) -> None:
 
     assert listed.data[0].latest_charge.balance_transaction.amount == 1000
     assert listed.data[0].customer.email == "payer@example.test"
-    with pytest.raises(stripe.InvalidRequestError, match="cannot be expanded"):
-        shop.client.v1.payment_intents.list({"expand": ["data.currency"]})
+    for wrong in ("data.currency", "data", "data.customer.balance"):
+        with pytest.raises(stripe.InvalidRequestError, match="cannot be expanded"):
+            shop.client.v1.payment_intents.list({"expand": [wrong]})
 
 
 def test_what_is_null_stays_null_when_expanded(shop: Shop) -> None:
