@@ -48,7 +48,11 @@ def current() -> Mapping[str, str]:
 
 @contextmanager
 def bind(**ids: UUID | str | int | None) -> Iterator[None]:
-    """Bind ids for a block; None leaves an outer one as it is. KeyError for an unknown name."""
+    """Bind ids for a block; None leaves an outer one as it is, "" takes it away.
+
+    Raises:
+        KeyError: a name that `IDS` lacks.
+    """
     token = _ids.set(_with(ids))
     try:
         yield
@@ -60,7 +64,7 @@ def bind(**ids: UUID | str | int | None) -> Iterator[None]:
 
 
 def note(**ids: UUID | str | int | None) -> None:
-    """Add ids that became known inside a `bind` block; its end forgets them."""
+    """Add ids that became known inside a `bind` block; its end forgets them. Values as for `bind`."""
     _ids.set(_with(ids))
 
 
@@ -79,8 +83,11 @@ def _with(ids: Mapping[str, UUID | str | int | None]) -> Mapping[str, str]:
     unknown = ids.keys() - set(IDS)
     if unknown:
         raise KeyError(f"not an id that telemetry carries: {', '.join(sorted(unknown))}")
-    merged = {**_ids.get(), **{name: str(value) for name, value in ids.items() if value}}
-    return MappingProxyType({name: merged[name] for name in IDS if name in merged})
+    merged = {
+        **_ids.get(),
+        **{name: str(value) for name, value in ids.items() if value is not None},
+    }
+    return MappingProxyType({name: merged[name] for name in IDS if merged.get(name)})
 
 
 def request_id_from(header: str | None) -> str:

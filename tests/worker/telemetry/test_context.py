@@ -41,6 +41,12 @@ def test_none_leaves_an_outer_id():
         assert current()["request_id"] == "outer-request"
 
 
+def test_an_empty_id_takes_an_older_one_away():
+    with bind(request_id="some-request", provider_request_id="req_of_the_first_call"):
+        note(provider_request_id="")
+        assert current() == {"request_id": "some-request"}
+
+
 def test_an_unknown_id_is_refused():
     with pytest.raises(KeyError, match="invoice_number"), bind(invoice_number="1"):
         pass
