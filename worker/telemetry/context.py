@@ -64,7 +64,7 @@ def bind(**ids: UUID | str | int | None) -> Iterator[None]:
 
 
 def note(**ids: UUID | str | int | None) -> None:
-    """Add ids that became known inside a `bind` block; its end forgets them. Values as for `bind`."""
+    """Add ids that became known inside a `bind` block, as for `bind`; its end forgets them."""
     _ids.set(_with(ids))
 
 
