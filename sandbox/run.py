@@ -14,8 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -34,6 +32,7 @@ from sandbox.children import (
 )
 from sandbox.formation import RELEASE, STOP_S, read_procfiles
 from sandbox.holder import hold
+from sandbox.made import follow_make
 from sandbox.places import ROOT, Places, choose_ports, read_places
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.steps import complain, step, tell
@@ -148,19 +147,6 @@ def _show(places: Places, login: str) -> None:
     tell("")
 
 
-def _follow_make() -> None:
-    """End when make does: a make that is killed tells its children nothing."""
-    make = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == make:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    if "MAKELEVEL" in os.environ:
-        threading.Thread(target=watch, daemon=True).start()
-
-
 def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> int:
     """Bring everything up, wait, take everything down.
 
@@ -205,7 +191,7 @@ def main() -> int:
     asked = parser.parse_args()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _on_signal)
-    _follow_make()
+    follow_make()
     try:
         return run(asked.procfile or PROCFILES, asked.command, folder=asked.folder)
     except Asked:

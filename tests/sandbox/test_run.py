@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -63,11 +64,23 @@ class Run:
         self.lines = {"web": f"{PYTHON} {site}"}
 
     def start(self, *command: str) -> subprocess.Popen:
+        run = self._argv()
+        return self._popen([*run, "--", *command] if command else run)
+
+    def start_by_make(self) -> subprocess.Popen:
+        makefile = self.folder / "Makefile"
+        makefile.write_text(f"run:\n\t@{shlex.join(self._argv())}\n")
+        return self._popen(["make", "-f", str(makefile), "run"])
+
+    def _argv(self) -> list[str]:
         self.procfile.write_text("".join(f"{name}: {line}\n" for name, line in self.lines.items()))
-        run = [PYTHON, "-m", "sandbox.run", "--procfile", self.procfile, "--folder", self.folder]
+        known = ["--procfile", str(self.procfile), "--folder", str(self.folder)]
+        return [PYTHON, "-m", "sandbox.run", *known]
+
+    def _popen(self, argv: list[str]) -> subprocess.Popen:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [*run, "--", *command] if command else run,
+                argv,
                 cwd=ROOT,
                 env=self.environ,
                 stdout=log,
@@ -153,6 +166,16 @@ def test_nothing_is_left_when_its_whole_process_group_is_killed(run):
     wait_for(lambda: run.remaining() == [])
     run.start()
     run.wait_until_ready()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_make_that_started_it_when_make_alone_is_told(run, how):
+    make = run.start_by_make()
+    run.wait_until_ready()
+    make.send_signal(how)
+    assert make.wait(30) != 0
+    wait_for(lambda: run.remaining() == [])
+    assert "Traceback" not in run.said()
 
 
 def test_a_process_that_is_killed_is_started_again(run, tmp_path):
