@@ -1,0 +1,201 @@
+"""Webhook intake: ours against plain Flask, the usual design and dj-stripe, all in one run.
+
+Each has the same gunicorn, MariaDB and Valkey, and the same signed events of 3 KB. They take
+turns, several rounds, so that a neighbour's noise falls on all; the figures are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+import sqlalchemy
+
+from benchmarks.processes import THREADS, WORKERS, Gunicorn, bench_python, cpu_s
+from benchmarks.report import FOLDER, against_goal, keep, table, title
+from models import schema
+from sandbox.servers import PrivateMariaDB, PrivateValkey
+
+KEY = "whsec_of_the_benchmark"
+ROUNDS = 5
+SECONDS = 3.0
+CONNECTIONS = 32
+STEADY_RATE = 100.0
+# Requests a second at which the times of all are compared; within what each but dj-stripe can do.
+NAME = "webhook_intake"
+DJSTRIPE = "benchmarks.peers.djstripe_site"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server under load."""
+
+    name: str
+    path: str
+    server: Gunicorn
+    event_type: str = "payment_intent.succeeded"
+
+
+def load(peer: Peer, *, rate: float | None = None, seconds: float = SECONDS) -> dict[str, Any]:
+    """Run the load against a peer and return its figures with the CPU a request in µs."""
+    command = [sys.executable, "-m", "benchmarks.load", "--port", str(peer.server.port)]
+    command += ["--path", peer.path, "--seconds", str(seconds), "--type", peer.event_type]
+    command += ["--connections", str(CONNECTIONS), *(["--rate", str(rate)] if rate else [])]
+    before = cpu_s(peer.server.pids)
+    ran = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "STRIPE_WEBHOOK_KEY": KEY},
+    )
+    figures: dict[str, Any] = json.loads(ran.stdout)
+    used_s = cpu_s(peer.server.pids) - before
+    figures["cpu_us"] = round(used_s / max(1, figures["answered"]) * 1e6, 1)
+    return figures
+
+
+def median(rounds: list[dict[str, Any]], name: str) -> float:
+    return statistics.median(figures[name] for figures in rounds)
+
+
+def start_peers(held: ExitStack, mariadb: PrivateMariaDB, valkey: PrivateValkey) -> list[Peer]:
+    """Start every server and make its tables."""
+    engine = sqlalchemy.create_engine(mariadb.url, poolclass=sqlalchemy.NullPool)
+    schema.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS naive")
+        for database in ("naive", "later", "now"):
+            # dj-stripe's are kept between runs: its migrations take a minute.
+            connection.exec_driver_sql(
+                f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4"
+            )
+    naive_url = mariadb.url_of("naive")
+    schema.upgrade(sqlalchemy.create_engine(naive_url, poolclass=sqlalchemy.NullPool))
+    shared = {
+        "STRIPE_WEBHOOK_KEY": KEY,
+        "DATABASE_URL": mariadb.url,
+        "REDIS_URL": valkey.url,
+        "BROKER_URL": valkey.url,
+        "PYTHONPATH": str(Path.cwd()),
+    }
+
+    def serve(name: str, app: str, **options: Any) -> Gunicorn:
+        environ = {**shared, **options.pop("environ", {})}
+        server = Gunicorn(name, app, environ, **options)
+        held.callback(server.stop)
+        return server
+
+    peers = [
+        Peer("Flask hello", "/hello", serve("hello", "benchmarks.peers.hello:app")),
+        Peer("ours", "/api/v1/webhooks/stripe", serve("ours", "web.app:create_app()")),
+        Peer(
+            "usual design",
+            "/naive",
+            serve("naive", "benchmarks.peers.naive:app", environ={"DATABASE_URL": naive_url}),
+        ),
+    ]
+    python = bench_python()
+    for process in ("later", "now"):
+        environ = {"DJSTRIPE_PROCESS": process, "DJSTRIPE_DATABASE_URL": mariadb.url_of(process)}
+        subprocess.run(
+            [python, "-m", DJSTRIPE], check=True, env={**os.environ, **shared, **environ}
+        )
+        server = serve(f"djstripe_{process}", f"{DJSTRIPE}:app", environ=environ, python=python)
+        path = "/stripe/webhook/0f0c7c5e-5b7e-4f0e-9d0b-6f5b3c1f2a10/"
+        # Of this type dj-stripe keeps the event; others it would fetch objects for.
+        peers.append(Peer(f"dj-stripe, {process}", path, server, event_type="balance.available"))
+    return peers
+
+
+def check_stored(mariadb: PrivateMariaDB, valkey: PrivateValkey, answered: int) -> None:
+    """Fail unless every 200 of ours is a row, a debt and a message."""
+    engine = sqlalchemy.create_engine(mariadb.url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        counts = [
+            connection.exec_driver_sql(f"SELECT COUNT(*) FROM {name}").scalar_one()
+            for name in ("payment_webhooks", "outbox")
+        ]
+    with redis.Redis.from_url(valkey.url) as client:
+        counts.append(client.llen("webhooks"))
+    if min(counts) < answered:
+        raise SystemExit(f"answered {answered}, but rows, debts, messages are {counts}")
+    print(f"Of ours, {answered} answered 200; rows, debts, messages: {counts}.")
+
+
+def run() -> None:
+    """Measure and print."""
+    title("Webhook intake")
+    print(f"gunicorn gthread, {WORKERS} processes of {THREADS} threads; {CONNECTIONS} connections")
+    with ExitStack() as held:
+        mariadb = held.enter_context(PrivateMariaDB(FOLDER / "mariadb"))
+        valkey = held.enter_context(PrivateValkey(FOLDER / "valkey"))
+        _empty(mariadb, valkey)
+        peers = start_peers(held, mariadb, valkey)
+        for peer in peers:
+            warm = load(peer, seconds=1.0)
+            if not warm["answered"]:
+                raise SystemExit(f"{peer.name} answers nothing: var/bench/*.log")
+        full: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
+        steady: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
+        for _ in range(ROUNDS):
+            for peer in peers:
+                full[peer.name].append(load(peer))
+            for peer in peers:
+                steady[peer.name].append(load(peer, rate=STEADY_RATE))
+        ours = [figures["answered"] for figures in full["ours"] + steady["ours"]]
+        check_stored(mariadb, valkey, sum(ours))
+    tell(full, steady)
+
+
+def _empty(mariadb: PrivateMariaDB, valkey: PrivateValkey) -> None:
+    engine = sqlalchemy.create_engine(mariadb.url_of(""), poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS paybeat")
+        connection.exec_driver_sql("CREATE DATABASE paybeat CHARACTER SET utf8mb4")
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushdb()
+
+
+def tell(full: dict[str, list[dict[str, Any]]], steady: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the table and the ratios against the goals."""
+    rows = [
+        {
+            "peer": name,
+            "requests/s": median(full[name], "rate"),
+            "CPU µs": median(full[name], "cpu_us"),
+            "p50 ms": median(full[name], "p50_ms"),
+            "p99 ms": median(full[name], "p99_ms"),
+            f"p50 ms at {STEADY_RATE:.0f}/s": median(steady[name], "p50_ms"),
+            f"p99 ms at {STEADY_RATE:.0f}/s": median(steady[name], "p99_ms"),
+            "failed": sum(figures["failed"] for figures in full[name] + steady[name]),
+        }
+        for name in full
+    ]
+    table(rows)
+    for row in rows:
+        keep(NAME, **row)
+    found = {row["peer"]: row for row in rows}
+    ours, hello = found["ours"], found["Flask hello"]
+    for peer, goal in (("dj-stripe, later", 1 / 20), ("dj-stripe, now", 1 / 20)):
+        ratio = ours["CPU µs"] / found[peer]["CPU µs"]
+        against_goal(NAME, f"CPU against {peer}", ratio, "<=", goal)
+    ratio = ours["CPU µs"] / found["usual design"]["CPU µs"]
+    against_goal(NAME, "CPU against the usual design", ratio, "<=", 1 / 4)
+    ratio = ours["requests/s"] / hello["requests/s"]
+    against_goal(NAME, "rate against Flask hello", ratio, ">=", 0.33)
+    for column in (f"p99 ms at {STEADY_RATE:.0f}/s", "p99 ms"):
+        ratio = ours[column] / hello[column]
+        against_goal(NAME, f"{column} against Flask hello", ratio, "<=", 2)
+
+
+if __name__ == "__main__":
+    run()
