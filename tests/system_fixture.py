@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client import Client
 from tests.invariants import judge
 from tests.system import System
 
@@ -29,9 +28,3 @@ def system(shared_system: System) -> Iterator[System]:
     stripe.webhooks(is_paused=False, delay_ms=0, duplicates=0, drop=0, reorder=0)
     stripe.flush()
     judge(shared_system)
-
-
-@pytest.fixture
-def owner(system: System) -> Client:
-    """The signed-in owner of a new company."""
-    return system.member()
