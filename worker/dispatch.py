@@ -40,9 +40,13 @@ class Doorbell:
         Raises:
             CacheAway: the broker is away or hangs; some messages may have been sent.
         """
-        pipeline = self.client.pipeline(transaction=False)
+        waiting: dict[str, list[bytes]] = {}
         for queue, message in messages:
-            pipeline.lpush(queue, message)
+            waiting.setdefault(queue, []).append(message)
+        pipeline = self.client.pipeline(transaction=False)
+        for queue, several in waiting.items():
+            # One command with many messages: redis-py's cost is by the command.
+            pipeline.lpush(queue, *several)
         self.breaker.call(pipeline.execute)
 
 

@@ -53,14 +53,13 @@ _EVENTS = (
     "INSERT INTO payment_webhooks (id, event_type, provider, account, provider_event_id, payload, "
     "headers, status, retry_count, created_at, updated_at) VALUES "
 )
-_EVENT = "(x'{id}', %s, %s, %s, %s, %s, %s, 'received', 0, '{moment}', '{moment}')"
+# Written in hexadecimal no text can end its literal, and a payload costs 3 µs, not 150 of escaping.
 # A second copy touches nothing, and counts as no affected row.
 _OR_NOTHING = " ON DUPLICATE KEY UPDATE id = id"
 _DEBTS = (
     "INSERT INTO outbox (id, task, queue, arguments, request_id, status, due_at, sent_at, sends, "
     "starts, failures, created_at, updated_at) VALUES "
 )
-_DEBT = "(x'{id}', %s, %s, %s, %s, 'owed', '{due}', '{moment}', 1, 0, 0, '{moment}', '{moment}')"
 
 
 class NotStored(Exception):
@@ -294,19 +293,14 @@ def _insert_events(
         # One order in every process, so that two groups with the same events do not deadlock.
         key=lambda row: (row[0].provider, row[0].event.account, row[0].event.id),
     )
-    arguments: list[str] = []
-    for arrival, _ in rows:
-        event = arrival.event
-        arguments += (
-            event.type,
-            arrival.provider,
-            event.account,
-            event.id,
-            event.payload,
-            orjson.dumps(arrival.headers).decode(),
-        )
-    values = ",".join(_EVENT.format(id=event_id.hex, moment=at) for _, event_id in rows)
-    inserted = cursor.execute(_EVENTS + values + _OR_NOTHING, arguments)
+    values = [
+        f"(x'{event_id.hex}', {_literal(arrival.event.type)}, {_literal(arrival.provider)}, "
+        f"{_literal(arrival.event.account)}, {_literal(arrival.event.id)}, "
+        f"{_literal(arrival.event.payload)}, {_literal(orjson.dumps(arrival.headers).decode())}, "
+        f"'received', 0, '{at}', '{at}')"
+        for arrival, event_id in rows
+    ]
+    inserted = cursor.execute(_EVENTS + ",".join(values) + _OR_NOTHING)
     if inserted == len(ids):
         return set(ids)
     if not inserted:
@@ -318,11 +312,18 @@ def _insert_events(
 
 def _insert_debts(cursor: Any, debts: list[_Debt], moment: datetime, *, due: datetime) -> None:
     at, until = _text_of(moment), _text_of(due)
-    arguments: list[str | None] = []
-    for debt in debts:
-        arguments += (TASK, QUEUE, f'{{"event_id": "{debt.event_id}"}}', debt.request_id)
-    values = ",".join(_DEBT.format(id=debt.id.hex, moment=at, due=until) for debt in debts)
-    cursor.execute(_DEBTS + values, arguments)
+    task, queue = _literal(TASK), _literal(QUEUE)
+    values = [
+        f"(x'{debt.id.hex}', {task}, {queue}, "
+        + _literal(f'{{"event_id": "{debt.event_id}"}}')
+        + f", {_literal(debt.request_id)}, 'owed', '{until}', '{at}', 1, 0, 0, '{at}', '{at}')"
+        for debt in debts
+    ]
+    cursor.execute(_DEBTS + ",".join(values))
+
+
+def _literal(text: str | None) -> str:
+    return "NULL" if text is None else f"_utf8mb4 x'{text.encode().hex()}'"
 
 
 def _text_of(moment: datetime) -> str:
