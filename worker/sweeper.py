@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from worker.queues import SUBJECTS
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
+
+# From its enqueue over the commit to the queue; also how far two machines' clocks may be apart.
+ON_ITS_WAY = timedelta(seconds=1)
 
 
 def sweep() -> int:
@@ -49,15 +52,16 @@ def _sweep_queue(queue: str) -> int:
     """Send the overdue rows of one queue, batch by batch."""
     number = 0
     while True:
+        looked_at = now()
         oldest = dispatch.oldest_waiting(queue)
-        sent_before = None if oldest is None else datetime.fromtimestamp(oldest, UTC)
-        batch = in_transaction(_send_batch, None, queue, sent_before)
+        reached = looked_at if oldest is None else datetime.fromtimestamp(oldest, UTC)
+        batch = in_transaction(_send_batch, None, queue, reached - ON_ITS_WAY)
         number += batch
         if batch < outbox.BATCH:
             return number
 
 
-def _send_batch(session: Session, queue: str, sent_before: datetime | None) -> int:
+def _send_batch(session: Session, queue: str, sent_before: datetime) -> int:
     moment = now()
     rows = outbox.overdue(session, queue, moment=moment, sent_before=sent_before)
     for owed in rows:

@@ -1,0 +1,224 @@
+"""What is owed: rung again but not doubled, given up in the end, and never forgotten."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import delete, func, select, update
+
+from models.clock import now
+from models.ids import new_id
+from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
+from models.transactions import Status
+from models.webhooks import PaymentWebhook, WebhookStatus
+from sandbox.stripe.deliveries import signature
+from tests.faults.till import owed, settle
+from tests.system import WEBHOOK_SECRET
+from worker.queues import SUBJECTS
+
+BACKLOG = 500
+BACKOFF_S = 0.3
+
+
+@pytest.fixture
+def sweeper(system, till):
+    """A worker that only sweeps, beside the one for everything, which is dead."""
+    system.worker.kill()
+    sweeper = system.parts.get("sweeper") or system.more("worker", "sweeper")
+    sweeper.argv = ["outbox" if w == ",".join(SUBJECTS) else w for w in sweeper.argv]
+    yield sweeper.start()
+    if sweeper.is_running:
+        sweeper.kill()
+
+
+def owe_many(system, till) -> None:
+    """Owe, and ring for, charges of payments that do not exist: each only ends its debt."""
+    with system.session(till.company_id) as session:
+        for _ in range(BACKLOG):
+            enqueue(session, "payments.charge", transaction_id=new_id())
+    till.ring(session.info["owed"])
+
+
+def sweeps_of(part) -> int:
+    return part.said.count("Task outbox.sweep") - part.said.count("received")
+
+
+def wait_for_sweeps(system, part, number) -> None:
+    before = sweeps_of(part)
+    system.wait_until(lambda: sweeps_of(part) >= before + number)
+
+
+def change_all(system, **values) -> None:
+    with system.session() as session:
+        session.execute(update(Owed).values(**values))
+
+
+def test_a_backlog_is_not_doubled_by_the_sweeper(system, till, sweeper):
+    owe_many(system, till)
+    change_all(system, due_at=now() - timedelta(seconds=1))
+    wait_for_sweeps(system, sweeper, 8)
+    assert system.redis.llen("payments") == BACKLOG
+    sweeper.kill()
+    system.worker.start()
+    settle(system)
+    assert system.redis.llen("payments") == 0
+
+
+def test_what_is_owed_is_sent_at_once_when_the_broker_lost_its_data(system, till, sweeper):
+    owe_many(system, till)
+    change_all(system, due_at=now() + timedelta(hours=1))
+    wait_for_sweeps(system, sweeper, 2)
+    assert system.redis.llen("payments") == BACKLOG
+    system.redis.flushall()
+    system.wait_until(lambda: system.redis.llen("payments") == BACKLOG, 10)
+    wait_for_sweeps(system, sweeper, 2)
+    assert system.redis.llen("payments") == BACKLOG
+    with system.session() as session:
+        session.execute(delete(Owed))
+
+
+def test_a_message_that_is_lost_alone_is_sent_again(system, till, sweeper):
+    payment_id = till.pay()
+    assert system.redis.delete("payments") == 1
+    wait_for_sweeps(system, sweeper, 1)
+    sweeper.kill()
+    system.worker.start()
+    till.wait_for(payment_id, "succeeded")
+    settle(system)
+
+
+def send_event(system, kind: str, about: dict) -> str:
+    """Post a well-signed event of our own making; return its id."""
+    event_id = f"evt_{new_id().hex}"
+    event = {"id": event_id, "object": "event", "type": kind, "data": {"object": about}}
+    body = json.dumps(event).encode()
+    answer = requests.post(
+        f"{system.web_url}/api/v1/webhooks/stripe",
+        data=body,
+        headers={"Stripe-Signature": signature(body, WEBHOOK_SECRET.encode(), int(time.time()))},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    return event_id
+
+
+def row_of(system, event_id) -> PaymentWebhook:
+    with system.session() as session:
+        return session.scalars(
+            select(PaymentWebhook).where(PaymentWebhook.provider_event_id == event_id)
+        ).one()
+
+
+def dead_letters(system) -> list[Owed]:
+    return owed(system, OwedStatus.DEAD)
+
+
+def bury(system) -> None:
+    """Take the dead away, so that the next test finds none."""
+    with system.session() as session:
+        for row in session.scalars(select(Owed).where(Owed.status == OwedStatus.DEAD)):
+            session.delete(row)
+
+
+def test_a_task_that_fails_waits_1_2_4_8_times_and_is_a_dead_letter_that_is_shown(system, till):
+    payment_id = till.pay()
+    till.wait_for(payment_id, "succeeded")
+    settle(system)
+    # Nothing of an intent but our own id: its handler cannot read it.
+    event_id = send_event(
+        system, "payment_intent.succeeded", {"metadata": {"transaction_id": str(payment_id)}}
+    )
+    waits: dict[int, float] = {}
+
+    def is_dead() -> bool:
+        for row in owed(system):
+            if row.failures and row.failures not in waits and row.sent_at is None:
+                waits[row.failures] = (row.due_at - row.updated_at).total_seconds()
+        return bool(dead_letters(system))
+
+    system.wait_until(is_dead)
+    assert {n: round(wait / BACKOFF_S) for n, wait in waits.items()} == {1: 1, 2: 2, 3: 4, 4: 8}
+    [dead] = dead_letters(system)
+    assert dead.failures == RETRIES + 1
+    assert "KeyError" in dead.error
+    event = row_of(system, event_id)
+    assert (event.status, event.retry_count) == (WebhookStatus.FAILED, RETRIES + 1)
+    assert "KeyError" in event.error_message
+    shown = requests.get(f"{system.web_url}/readyz", timeout=10).json()
+    assert shown["backlog"]["webhooks"]["dead"] == 1
+    assert till.payment(payment_id).status == Status.SUCCEEDED
+    bury(system)
+
+
+def test_a_task_that_kills_its_worker_again_and_again_is_a_dead_letter(system, till, marks):
+    mark = marks / "webhook.before"
+    mark.touch()
+    event_id = send_event(system, "payment_intent.succeeded", {"metadata": {}})
+    deaths = 0
+    while not dead_letters(system):
+        if not system.worker.is_running:
+            deaths += 1
+            mark.touch()
+            # Production waits 30 s, then ever longer.
+            change_all(system, due_at=now())
+            system.worker.start()
+        assert deaths <= STARTS, "it is started for ever"
+        time.sleep(0.05)
+    mark.unlink()
+    assert deaths == STARTS
+    assert "its worker died" in dead_letters(system)[0].error
+    assert row_of(system, event_id).status == WebhookStatus.FAILED
+    assert system.worker.is_running
+    bury(system)
+    payment_id = till.pay()
+    till.wait_for(payment_id, "succeeded")
+    settle(system)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return (Path.touch, (self.file,))
+
+
+def test_a_pickle_is_refused_and_the_worker_lives_on(system, till, tmp_path):
+    sprung = tmp_path / "sprung"
+    headers = {"task": "payments.charge", "id": "1", "lang": "py", "root_id": "1"}
+    message = {
+        "body": base64.b64encode(pickle.dumps([[Trap(sprung)], {}, {}])).decode(),
+        "content-encoding": "binary",
+        "content-type": "application/x-python-serialize",
+        "headers": headers,
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "payments"},
+            "delivery_mode": 2,
+            "delivery_tag": "1",
+            "priority": 0,
+        },
+    }
+    pid = system.worker.pid
+    system.redis.lpush("payments", json.dumps(message))
+    system.wait_until(lambda: "ContentDisallowed" in system.worker.said)
+    payment_id = till.pay()
+    till.wait_for(payment_id, "succeeded")
+    assert not sprung.exists()
+    assert system.worker.pid == pid
+    assert not system.redis.hexists("unacked", "1")
+    settle(system)
+
+
+def test_no_debt_is_left_when_all_is_done(system):
+    with system.session() as session:
+        assert session.scalar(select(func.count()).select_from(Owed)) == 0
