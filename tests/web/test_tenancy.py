@@ -1,0 +1,240 @@
+"""Every route from the route map, with another company's every object, by every role.
+
+A route that no table here lists fails the test: whoever adds one must say what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from itertools import product
+
+import pytest
+from sqlalchemy import text
+
+from models.refunds import Refund, RefundReason
+from models.tables import METADATA
+from models.tenants import Permission, Role
+from models.transactions import Status
+from tests.factories import Customer, make_company, make_invoice, make_method, make_payment
+from tests.web.probe import Probe
+from tests.web.visitor import problem_of
+from web.app import create_app
+from web.auth import guard_of
+from worker.database import engine, transaction
+
+PUBLIC = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/docs/{name}"),
+    ("POST", "/api/v1/auth/login"),
+    # Signed by the provider instead.
+    ("POST", "/api/v1/webhooks/stripe"),
+}
+# About the caller and nobody else.
+OWN = {
+    ("GET", "/api/v1/auth/me"),
+    ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/password"),
+}
+NEEDS = {
+    ("GET", "/api/v1/invoices"): Permission.INVOICES_READ,
+    ("POST", "/api/v1/invoices"): Permission.INVOICES_WRITE,
+    ("GET", "/api/v1/invoices/{invoice_id}"): Permission.INVOICES_READ,
+    ("POST", "/api/v1/payments/create-intent"): Permission.PAYMENTS_WRITE,
+    ("GET", "/api/v1/payments"): Permission.PAYMENTS_READ,
+    ("GET", "/api/v1/payments/{transaction_id}"): Permission.PAYMENTS_READ,
+    ("GET", "/api/v1/payments/{transaction_id}/timeline"): Permission.PAYMENTS_READ,
+    ("GET", "/api/v1/payments/{transaction_id}/refunds"): Permission.PAYMENTS_READ,
+    ("GET", "/api/v1/payments/{transaction_id}/refunds/{refund_id}"): Permission.PAYMENTS_READ,
+    ("POST", "/api/v1/payments/{transaction_id}/refund"): Permission.REFUNDS_WRITE,
+    ("GET", "/api/v1/payment-methods"): Permission.METHODS_READ,
+    ("POST", "/api/v1/payment-methods"): Permission.METHODS_WRITE,
+    ("GET", "/api/v1/payment-methods/{payment_method_id}"): Permission.METHODS_READ,
+}
+# Bodies that would be accepted; `{kind}` is an object of that kind.
+BODIES = {
+    "/api/v1/invoices": {"lines": [{"description": "Seats", "quantity": 1, "unit_amount": "1.00"}]},
+    "/api/v1/payments/create-intent": {
+        "invoice_id": "{invoice_id}",
+        "amount": "1.00",
+        "payment_method_id": "{payment_method_id}",
+    },
+    "/api/v1/payments/{transaction_id}/refund": {"amount": "1.00"},
+    "/api/v1/payment-methods": {"type": "card", "token": "tok_visa"},
+}
+READERS = set(Role)
+WRITERS = {Role.OWNER, Role.BILLING_ADMIN, Role.OPERATOR}
+KINDS = ("invoice_id", "transaction_id", "payment_method_id", "refund_id")
+ROUTES = {**dict.fromkeys(PUBLIC | OWN), **NEEDS}
+
+
+def make_objects(customer: Customer) -> dict[str, str]:
+    """One of each kind: a paid invoice's payment with a refund, and an invoice to be paid."""
+    method_id = make_method(customer)
+    payment_id = make_payment(
+        customer,
+        make_invoice(customer.company_id),
+        payment_method_id=method_id,
+        status=Status.SUCCEEDED,
+        amount_captured=Decimal("100.00"),
+        provider_transaction_id=f"pi_{method_id.hex}",
+    )
+    with transaction(company_id=customer.company_id) as session:
+        refund = Refund(
+            company_id=customer.company_id,
+            transaction_id=payment_id,
+            amount=Decimal("1.00"),
+            reason=RefundReason.REQUESTED,
+        )
+        session.add(refund)
+        session.flush()
+    ids = (make_invoice(customer.company_id), payment_id, method_id, refund.id)
+    return {kind: str(identity) for kind, identity in zip(KINDS, ids, strict=True)}
+
+
+def fill(body, objects):
+    return {
+        name: objects.get(str(value).strip("{}"), value) for name, value in (body or {}).items()
+    } or None
+
+
+def checksums() -> dict[str, int]:
+    """What every table holds, but for who is signed in."""
+    names = ", ".join(name for name in METADATA.tables if name != "user_sessions")
+    with engine().connect() as connection:
+        return dict(connection.execute(text(f"CHECKSUM TABLE {names}")).all())
+
+
+@pytest.fixture
+def theirs(use, password_hash):
+    """Another company of the same tenant as `owner`, which is the closer neighbour."""
+    return make_objects(make_company(password_hash=password_hash))
+
+
+@pytest.fixture
+def ours(person):
+    return make_objects(person)
+
+
+def test_every_route_is_listed_here_with_what_it_needs(use):
+    app = create_app()
+    found = {}
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            guard = guard_of(app.view_functions[rule.endpoint])
+            assert guard.is_public == ((method, path) in PUBLIC), path
+            found[method, path] = guard.permission
+    assert found == ROUTES
+
+
+@pytest.mark.parametrize(("method", "path"), [key for key in NEEDS if "{" in key[1]])
+def test_another_companys_object_is_not_found_and_not_touched(owner, ours, theirs, method, path):
+    named = re.findall(r"{(\w+)}", path)
+    assert set(named) <= set(KINDS), "a kind of object that this test cannot make"
+    before = checksums()
+    mixtures = product((ours, theirs), repeat=len(named))
+    for mixture in mixtures:
+        if all(whose is ours for whose in mixture):
+            continue
+        for kind in KINDS:
+            # Every object of theirs in the place of each of theirs, ours where it is ours.
+            ids = {
+                name: whose[name] if whose is ours else whose[kind]
+                for name, whose in zip(named, mixture, strict=True)
+            }
+            answer = owner.send(method, path.format(**ids), json=fill(BODIES.get(path), ours))
+            problem_of(answer, 404, "not-found")
+    assert checksums() == before
+
+
+@pytest.mark.parametrize("path", [path for method, path in NEEDS if method == "POST"])
+def test_another_companys_object_in_a_body_is_as_good_as_none(owner, ours, theirs, path):
+    references = [name for name, value in BODIES[path].items() if str(value).startswith("{")]
+    schema = body_schema(owner, path)
+    assert set(references) == {name for name, field in schema.items() if "uuid" in str(field)}
+    before = checksums()
+    for name, kind in product(references, KINDS):
+        body = {**fill(BODIES[path], ours), name: theirs[kind]}
+        answer = owner.post(path.format(**ours), body)
+        assert answer.status_code in (404, 422), answer.text
+        assert theirs[kind] not in answer.text
+    assert checksums() == before
+
+
+def body_schema(owner, path):
+    spec = owner.get("/openapi.json").json
+    body = spec["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    name = body["$ref"].rpartition("/")[2]
+    return spec["components"]["schemas"][name]["properties"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for method, path in NEEDS if method == "GET" and "{" not in path]
+)
+def test_a_list_holds_ours_and_nothing_of_theirs(owner, ours, theirs, path):
+    spec = owner.get("/openapi.json").json["paths"][path]["get"]
+    filters = [one["name"] for one in spec.get("parameters", []) if "uuid" in str(one["schema"])]
+    whole = owner.get(path)
+    assert whole.status_code == 200
+    assert any(identity in whole.text for identity in ours.values())
+    assert not any(identity in whole.text for identity in theirs.values())
+    for name in set(filters) - {"X-Company-Id"}:
+        narrowed = owner.get(f"{path}?{name}={theirs[name]}")
+        assert narrowed.json["data"] == []
+
+
+@pytest.mark.parametrize(("method", "path"), NEEDS)
+def test_nobody_acts_for_a_company_that_is_not_theirs(
+    owner, ours, person, sign_in_as, method, path
+):
+    stranger = make_company()
+    headers = {"X-Company-Id": str(stranger.company_id)}
+    body = fill(BODIES.get(path), ours)
+    before = checksums()
+    answer = owner.send(method, path.format(**ours), json=body, headers=headers)
+    problem_of(answer, 404, "not-found")
+    assert checksums() == before
+    # An operator, but of another tenant.
+    operator = sign_in_as(Role.OPERATOR)
+    headers = {"X-Company-Id": str(person.company_id)}
+    before = checksums()
+    answer = operator.send(method, path.format(**ours), json=body, headers=headers)
+    problem_of(answer, 404, "not-found")
+    assert checksums() == before
+
+
+@pytest.mark.parametrize(("method", "path"), NEEDS)
+def test_nobody_gets_in_unsigned(visitor, ours, method, path):
+    before = checksums()
+    body = fill(BODIES.get(path), ours)
+    problem_of(visitor.send(method, path.format(**ours), json=body), 401, "unauthenticated")
+    assert checksums() == before
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("method", "path"), NEEDS)
+def test_who_may_what(visitor, password_hash, use, role, method, path):
+    use(wait_s="0.001")
+    colleague = make_company(role=role, password_hash=password_hash)
+    objects = make_objects(colleague)
+    person = visitor.sign_in(colleague.email)
+    before = checksums()
+    answer = person.send(method, path.format(**objects), json=fill(BODIES.get(path), objects))
+    may = role in (READERS if method == "GET" else WRITERS)
+    if may:
+        assert answer.status_code in (200, 201, 202), answer.text
+    else:
+        problem_of(answer, 403, "forbidden")
+        assert NEEDS[method, path] in answer.json["detail"]
+        assert checksums() == before
+
+
+def test_the_probe_has_no_route_that_the_application_has(use):
+    # The other tests of this room add routes of their own to the application that is judged here.
+    ours = {rule.rule for rule in create_app().url_map.iter_rules()}
+    probed = {rule.rule for rule in Probe().app.url_map.iter_rules()}
+    assert all("/probe" in rule for rule in probed - ours)
