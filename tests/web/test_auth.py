@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from argon2 import extract_parameters
 from sqlalchemy import select
 
 from models.clock import now
 from models.ids import new_id
 from models.tenants import GRANTS, Permission, Role, User, UserSession
 from tests.factories import make_company
+from tests.waiting import wait_for
 from tests.web.visitor import PASSWORD, problem_of
 from web.auth.guard import check_marks, guard_of
 from web.routes import respond
@@ -19,6 +21,12 @@ from worker.passwords import hash_password
 ME = "/api/v1/auth/me"
 LOGIN = "/api/v1/auth/login"
 OTHER_PASSWORD = "another battery altogether"
+
+
+def wait_until_out(visitor):
+    """Within 5 s, for Redis may lose the deletion of what it remembers."""
+    wait_for(lambda: visitor.get(ME).status_code == 401, 5)
+    problem_of(visitor.get(ME), 401, "unauthenticated")
 
 
 def user_of(person):
@@ -72,6 +80,8 @@ def test_an_unknown_email_costs_the_work_of_a_known_one(visitor, person, monkeyp
     for email in (person.email, "nobody@example.com"):
         visitor.post(LOGIN, {"email": email, "password": "wrong"})
     assert len(verified) == 2
+    known, unknown = map(extract_parameters, verified)
+    assert known == unknown
 
 
 class Counting:
@@ -112,7 +122,7 @@ def test_without_a_valid_token_nobody_comes_in(visitor, header):
 def test_logout_ends_this_session_and_no_other(visitor, person):
     first, second = visitor.sign_in(person.email), visitor.sign_in(person.email)
     assert first.post("/api/v1/auth/logout").status_code == 204
-    problem_of(first.get(ME), 401, "unauthenticated")
+    wait_until_out(first)
     assert second.get(ME).status_code == 200
 
 
@@ -123,7 +133,7 @@ def test_a_new_password_ends_all_sessions(visitor, person):
     change = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
     assert first.post("/api/v1/auth/password", change).status_code == 204
     for one in (first, second):
-        problem_of(one.get(ME), 401, "unauthenticated")
+        wait_until_out(one)
     problem_of(
         visitor.post(LOGIN, {"email": person.email, "password": PASSWORD}), 401, "wrong-credentials"
     )
@@ -157,16 +167,16 @@ def test_a_login_that_a_password_change_overtakes_is_refused(visitor, person, mo
     problem_of(answer, 401, "wrong-credentials")
 
 
-def test_a_deactivated_user_is_out_at_once_where_it_was_done(owner, person):
+def test_a_deactivated_user_is_out(owner, person):
     assert owner.get(ME).status_code == 200
     sessions.change_user(person.user_id, is_active=False)
-    problem_of(owner.get(ME), 401, "unauthenticated")
+    wait_until_out(owner)
 
 
 def test_a_deactivated_user_who_is_let_back_must_sign_in_again(visitor, owner, person):
     sessions.change_user(person.user_id, is_active=False)
     sessions.change_user(person.user_id, is_active=True)
-    problem_of(owner.get(ME), 401, "unauthenticated")
+    wait_until_out(owner)
     visitor.sign_in(person.email)
 
 
@@ -182,16 +192,10 @@ def test_a_role_may_do_what_it_is_granted(sign_in_as, role):
         problem_of(answer, 403, "forbidden")
 
 
-def test_another_role_holds_within_the_same_process_at_once(owner, person):
+def test_another_role_holds_within_5_s(owner, person):
     assert owner.post(THINGS, {"amount": 1}).status_code == 201
     sessions.change_user(person.user_id, role=Role.MEMBER)
-    # The session entry may be up to 4 s old; what Redis remembers is dropped here by hand.
-    with transaction() as session:
-        ids = session.scalars(
-            select(UserSession.id).where(UserSession.user_id == person.user_id)
-        ).all()
-    sessions.forget(list(ids))
-    problem_of(owner.post(THINGS, {"amount": 1}), 403, "forbidden")
+    wait_for(lambda: owner.post(THINGS, {"amount": 1}).status_code == 403, 5)
 
 
 def operator_of(visitor, tenant_id, password_hash):

@@ -17,7 +17,8 @@ from models.ids import new_id
 from models.outbox import Owed
 from models.tenants import Role, User
 from tests.factories import make_company
-from tests.web.visitor import PASSWORD, problem_of
+from tests.waiting import wait_for
+from tests.web.visitor import PASSWORD
 from web.people import DEMO_OWNER, DEMO_PASSWORD, DEMO_STAFF
 from worker import dispatch
 from worker.database import transaction
@@ -104,7 +105,7 @@ def test_a_reset_password_ends_the_sessions(run, visitor, person):
     result = run("password-reset", person.email, input="a new password\na new password\n")
     assert result.exit_code == 0, result.output
     assert "1 sessions ended" in result.output
-    problem_of(owner.get("/api/v1/auth/me"), 401, "unauthenticated")
+    wait_for(lambda: owner.get("/api/v1/auth/me").status_code == 401, 5)
     visitor.sign_in(person.email, "a new password")
     assert run("password-reset", "nobody@example.com", "--password", PASSWORD).exit_code == 1
 
