@@ -11,7 +11,15 @@ import sys
 from sandbox.children import VAR
 from sandbox.holder import holder_of
 
-MADE = (".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache")
+MADE = (
+    ".venv",
+    ".hypothesis",
+    ".import_linter_cache",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".schemathesis",
+)
 MADE_IN_ROOMS = "__pycache__"
 
 
@@ -23,6 +31,8 @@ def main() -> int:
     root = VAR.parent
     for name in ("var", *MADE):
         shutil.rmtree(root / name, ignore_errors=True)
+    for data in root.glob(".coverage*"):
+        data.unlink()
     for room in root.iterdir():
         if room.is_dir() and room.name != ".git":
             for folder in room.rglob(MADE_IN_ROOMS):
