@@ -6,6 +6,7 @@ that it cannot be asked now, at once while the breaker is open.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.settings import settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,12 +51,15 @@ class Breaker:
         return self._is_open and self._clock() < self._closed_from
 
     def call(self, work: Callable[[], T]) -> T:
-        """Run `work`, or raise CacheAway: at once while open, else when it fails to reach Redis."""
+        """Run `work`, or raise CacheAway: at once while open, else when Redis does not do it."""
         if self._is_open and not self._may_probe():
             raise CacheAway("Redis is away")
         try:
             answer = work()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except redis.RedisError as error:
+            # Full, read-only or loading is as good as away; only a wrong command of ours is not.
+            if isinstance(error, redis.ResponseError):
+                log.warning("Redis refuses: %s", error)
             self._trip()
             raise CacheAway(str(error)) from error
         if self._is_open:

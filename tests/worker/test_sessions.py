@@ -173,6 +173,16 @@ def test_with_redis_away_the_row_decides(without_redis, signed_in):
     assert alive(signed_in) is None
 
 
+def test_a_full_redis_is_as_good_as_away(without_redis, signed_in):
+    redis = sessions.shared().client
+    redis.config_set("maxmemory", "1")
+    for _ in range(2):
+        assert alive(signed_in)
+    assert not redis.exists(f"session:{signed_in[1]}")
+    sessions.end(signed_in[1])
+    assert alive(signed_in) is None
+
+
 def test_an_expired_session_is_over(redis, signed_in, monkeypatch):
     alive(signed_in)
     monkeypatch.setattr(clock, "_offset", lambda: timedelta(hours=24, seconds=1))
