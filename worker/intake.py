@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -48,18 +47,6 @@ LOCK_WAIT_S = 1
 # Only a handler's short transaction can hold an event that comes again.
 UNKEEPABLE = frozenset({1153, 1264, 1366, 1406, 3140, 3819, 4025})
 # Packet too large, value out of range, bad characters, too long, not JSON, check failed (2).
-
-_EVENTS = (
-    "INSERT INTO payment_webhooks (id, event_type, provider, account, provider_event_id, payload, "
-    "headers, status, retry_count, created_at, updated_at) VALUES "
-)
-# Written in hexadecimal no text can end its literal, and a payload costs 3 µs, not 150 of escaping.
-# A second copy touches nothing, and counts as no affected row.
-_OR_NOTHING = " ON DUPLICATE KEY UPDATE id = id"
-_DEBTS = (
-    "INSERT INTO outbox (id, task, queue, arguments, request_id, status, due_at, sent_at, sends, "
-    "starts, failures, created_at, updated_at) VALUES "
-)
 
 
 class NotStored(Exception):
@@ -109,18 +96,19 @@ class Connections:
         parsed = make_url(url)
         _, options = parsed.get_dialect()().create_connect_args(parsed)
         # With FOUND_ROWS a duplicate would count as affected, like a row that was inserted.
-        options["client_flag"] = options.get("client_flag", 0) & ~CLIENT.FOUND_ROWS
+        flags = options.get("client_flag", 0) & ~CLIENT.FOUND_ROWS
+        options["client_flag"] = flags | CLIENT.MULTI_STATEMENTS
         self._options: dict[str, Any] = {"charset": "utf8mb4", **options}
         self._idle: list[Any] = []
 
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Lend a cursor; commit at the end, or roll back."""
+    def run(self, script: str) -> list[tuple[int, tuple[Any, ...]]]:
+        """Run statements in one round trip; return of each the rows affected and the rows."""
         connection = self._take()
         try:
             with connection.cursor() as cursor:
-                yield cursor
-            connection.commit()
+                results = [(cursor.execute(script), cursor.fetchall())]
+                while cursor.nextset():
+                    results.append((cursor.rowcount, cursor.fetchall()))
         except pymysql.MySQLError as error:
             if _is_away(error):
                 self._forget(connection)
@@ -131,6 +119,7 @@ class Connections:
             self._forget(connection)
             raise
         self._idle.append(connection)
+        return results
 
     def close(self) -> None:
         """Drop the idle connections."""
@@ -167,11 +156,11 @@ class Connections:
             write_timeout=ANSWER_TIMEOUT_S,
             # Strict: a value that does not fit is an error, never cut.
             sql_mode="TRADITIONAL",
-            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            autocommit=False,
+            init_command=f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}",
+            autocommit=True,
         )
         with connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         return connection
 
 
@@ -243,17 +232,25 @@ class Intake:
                 return outcomes
 
     def _write(self, group: list[Arrival], moment: datetime) -> tuple[list[_Debt], list[Outcome]]:
-        ids = [new_id() for _ in group]
-        with self._connections.transaction() as cursor:
-            new = _insert_events(cursor, group, ids, moment)
-            debts = [
-                _Debt(new_id(), event_id, arrival.request_id)
-                for event_id, arrival in zip(ids, group, strict=True)
-                if event_id in new
-            ]
-            if debts:
-                _insert_debts(cursor, debts, moment, due=moment + self._resend_after)
-        return debts, [Outcome.STORED if i in new else Outcome.DUPLICATE for i in ids]
+        rows = [(arrival, _Debt(new_id(), new_id(), arrival.request_id)) for arrival in group]
+        script = _script(rows, moment, due=moment + self._resend_after)
+        (_, _), (inserted, _), (owed, _), (_, _) = self._connections.run(script)
+        debts = [debt for _, debt in rows]
+        if inserted != len(group):
+            new = self._which_are_there(debts) if inserted else set()
+            debts = [debt for debt in debts if debt.event_id in new]
+        if owed != len(debts):
+            raise AssertionError(f"{len(debts)} events were stored and {owed} debts")
+        stored = {debt.event_id for debt in debts}
+        return debts, [
+            Outcome.STORED if debt.event_id in stored else Outcome.DUPLICATE for _, debt in rows
+        ]
+
+    def _which_are_there(self, debts: list[_Debt]) -> set[UUID]:
+        listed = ",".join(f"x'{debt.event_id.hex}'" for debt in debts)
+        query = f"SELECT id FROM payment_webhooks WHERE id IN ({listed})"  # noqa: S608  hex
+        ((_, found),) = self._connections.run(query)
+        return {UUID(bytes=row[0]) for row in found}
 
 
 _AWAY = AWAY | {0, 2014, 2055}
@@ -283,51 +280,53 @@ def _told(error: Exception, *, is_alone: bool) -> Exception:
     return NotStored(str(error))
 
 
-def _insert_events(
-    cursor: Any, group: list[Arrival], ids: list[UUID], moment: datetime
-) -> set[UUID]:
-    """Insert what is not there yet; return the ids that were inserted."""
-    at = _text_of(moment)
-    rows = sorted(
-        zip(group, ids, strict=True),
-        # One order in every process, so that two groups with the same events do not deadlock.
-        key=lambda row: (row[0].provider, row[0].event.account, row[0].event.id),
-    )
-    values = [
-        f"(x'{event_id.hex}', {_literal(arrival.event.type)}, {_literal(arrival.provider)}, "
-        f"{_literal(arrival.event.account)}, {_literal(arrival.event.id)}, "
-        f"{_literal(arrival.event.payload)}, {_literal(orjson.dumps(arrival.headers).decode())}, "
-        f"'received', 0, '{at}', '{at}')"
-        for arrival, event_id in rows
-    ]
-    inserted = cursor.execute(_EVENTS + ",".join(values) + _OR_NOTHING)
-    if inserted == len(ids):
-        return set(ids)
-    if not inserted:
-        return set()
-    listed = ",".join(f"x'{event_id.hex}'" for event_id in ids)
-    cursor.execute(f"SELECT id FROM payment_webhooks WHERE id IN ({listed})")  # noqa: S608  hex
-    return {UUID(bytes=row[0]) for row in cursor.fetchall()}
+def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetime) -> str:
+    """Return the transaction as one text: events that are not there yet, and a debt for each.
 
-
-def _insert_debts(cursor: Any, debts: list[_Debt], moment: datetime, *, due: datetime) -> None:
+    Written in hexadecimal, no text can end its literal; and a payload costs 3 µs instead of 150.
+    """
     at, until = _text_of(moment), _text_of(due)
-    task, queue = _literal(TASK), _literal(QUEUE)
-    values = [
-        f"(x'{debt.id.hex}', {task}, {queue}, "
-        + _literal(f'{{"event_id": "{debt.event_id}"}}')
-        + f", {_literal(debt.request_id)}, 'owed', '{until}', '{at}', 1, 0, 0, '{at}', '{at}')"
-        for debt in debts
-    ]
-    cursor.execute(_DEBTS + ",".join(values))
+    # One order in every process, so that two groups with the same events do not deadlock.
+    rows = sorted(rows, key=lambda row: (row[0].event.account, row[0].event.id))
+    events = ",".join(
+        f"(x'{debt.event_id.hex}',{_literal(arrival.event.type)},{_literal(arrival.provider)},"
+        f"{_literal(arrival.event.account)},{_literal(arrival.event.id)},"
+        f"{_literal(arrival.event.payload)},{_literal(orjson.dumps(arrival.headers))},"
+        f"'received',0,'{at}','{at}')"
+        for arrival, debt in rows
+    )
+    debts = " UNION ALL ".join(
+        f"SELECT x'{debt.id.hex}' AS id,x'{debt.event_id.hex}' AS event_id,"
+        f"{_literal(_arguments(debt))} AS arguments,{_literal(debt.request_id)} AS request_id"
+        for _, debt in rows
+    )
+    return (
+        "START TRANSACTION;"  # noqa: S608  our own words and hexadecimal
+        "INSERT INTO payment_webhooks (id,event_type,provider,account,provider_event_id,payload,"
+        f"headers,status,retry_count,created_at,updated_at) VALUES {events} "
+        # A second copy touches nothing, and counts as no affected row.
+        "ON DUPLICATE KEY UPDATE payment_webhooks.id=payment_webhooks.id;"
+        "INSERT INTO outbox (id,task,queue,arguments,request_id,status,due_at,sent_at,sends,"
+        "starts,failures,created_at,updated_at) "
+        f"SELECT new.id,'{TASK}','{QUEUE}',new.arguments,new.request_id,'owed','{until}','{at}',1,"
+        f"0,0,'{at}','{at}' FROM ({debts}) AS new "
+        "JOIN payment_webhooks ON payment_webhooks.id=new.event_id;"
+        "COMMIT"
+    )
 
 
-def _literal(text: str | None) -> str:
-    return "NULL" if text is None else f"_utf8mb4 x'{text.encode().hex()}'"
+def _arguments(debt: _Debt) -> str:
+    return f'{{"event_id": "{debt.event_id}"}}'
 
 
 def _text_of(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _literal(text: str | bytes | None) -> str:
+    if text is None:
+        return "NULL"
+    return f"_utf8mb4 x'{(text.encode() if isinstance(text, str) else text).hex()}'"
 
 
 def _ring(debts: list[_Debt], moment: datetime) -> None:

@@ -35,7 +35,7 @@ class Event:
     id: str
     type: str
     account: str
-    payload: str
+    payload: bytes
 
 
 @cache
@@ -89,7 +89,6 @@ def event_of(body: bytes) -> Event:
     """
     try:
         event = orjson.loads(body)
-        payload = body.decode()
     except ValueError:
         raise Refused("The body is not JSON in UTF-8.") from None
     if not isinstance(event, dict) or event.get("object") != "event":
@@ -103,7 +102,7 @@ def event_of(body: bytes) -> Event:
         id=_word(event.get("id"), NAME, "id"),
         type=_word(event.get("type"), NAME, "type"),
         account="" if account is None else _word(account, ACCOUNT, "account"),
-        payload=payload,
+        payload=body,
     )
 
 
