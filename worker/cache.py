@@ -29,6 +29,16 @@ TIMEOUT_S = 0.5
 OPEN_S = 1.0
 
 
+# Full, read-only or without its master is as good as away; a wrong command of ours is a bug.
+AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
+    redis.ReadOnlyError,
+)
+
+
 class CacheAway(Exception):
     """Redis cannot be asked now."""
 
@@ -56,8 +66,7 @@ class Breaker:
             raise CacheAway("Redis is away")
         try:
             answer = work()
-        except redis.RedisError as error:
-            # Full, read-only or loading is as good as away; only a wrong command of ours is not.
+        except AWAY as error:
             if isinstance(error, redis.ResponseError):
                 log.warning("Redis refuses: %s", error)
             self._trip()
