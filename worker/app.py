@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import outbox
@@ -147,7 +148,12 @@ def periodic(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
         @functools.wraps(work)
         def celery_task() -> None:
             with telemetry.bind(task=name), telemetry.timed("task", task=name):
-                work()
+                try:
+                    work()
+                except SQLAlchemyError as error:
+                    if not is_away(error):
+                        raise
+                    log.warning("%s waits for the database: %s", name, type(error).__name__)
 
         return work
 
