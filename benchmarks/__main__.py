@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("webhook_intake",)
+BENCHMARKS = ("webhook_intake", "webhook_to_event", "tasks")
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 CARD = {
     "brand": "visa",
@@ -33,7 +35,7 @@ CARD = {
     "three_d_secure": None,
     "wallet": None,
 }
-INTENT = {
+INTENT: dict[str, Any] = {
     "id": "pi_3PbenchmarkBenchmark",
     "object": "payment_intent",
     "amount": 249900,
@@ -126,6 +128,27 @@ class Requests:
             f"Stripe-Signature: t={stamp},v1={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+
+class Payments(Requests):
+    """Makes the events of given payments, each once."""
+
+    def __init__(self, path: str, key: str, payments: list[tuple[str, str]]) -> None:
+        super().__init__(path, key, "payment_intent.succeeded")
+        self._payments = iter(payments)
+        self._template = self._after
+
+    def next(self) -> bytes:
+        """Return the request of the next payment."""
+        payment_id, company_id = next(self._payments)
+        self._after = (
+            self._template.replace(
+                INTENT["metadata"]["transaction_id"].encode(), payment_id.encode()
+            )
+            .replace(INTENT["metadata"]["company_id"].encode(), company_id.encode())
+            .replace(INTENT["id"].encode(), f"pi_{payment_id}".encode())
+        )
+        return super().next()
 
 
 @dataclass
@@ -249,8 +272,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--payments", type=Path)
     given = parser.parse_args()
-    requests = Requests(given.path, os.environ["STRIPE_WEBHOOK_KEY"], given.type)
+    key = os.environ["STRIPE_WEBHOOK_KEY"]
+    requests = (
+        Payments(given.path, key, json.loads(given.payments.read_text()))
+        if given.payments
+        else Requests(given.path, key, given.type)
+    )
     load = Load(given.port, requests, given.connections, given.rate)
     took_s = load.run(given.seconds)
     print(

@@ -89,6 +89,28 @@ class Gunicorn:
         self._log.close()
 
 
+def start_worker(
+    name: str, app: str, environ: Mapping[str, str], *, queues: str | None = None
+) -> Child:
+    """Start a Celery worker with 16 threads, as worker-webhooks has them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        app,
+        "worker",
+        "-P",
+        "threads",
+        "-c",
+        "16",
+    ]
+    command += ["-n", f"{name}@%h", "-l", "warning", *(["-Q", queues] if queues else [])]
+    with (FOLDER / f"{name}.log").open("wb") as log:
+        return Child(command, env={**os.environ, **environ}, output=log)
+
+
 def bench_python() -> str:
     """Return the Python of the peers' own environment, made at the first call."""
     venv = Path("var", "bench-venv")

@@ -1,5 +1,10 @@
 """Webhook intake: ours against plain Flask, the usual design and dj-stripe, all in one run.
 
+dj-stripe stands there three times: deferred (the delivery is stored, the event left to a
+callback, as ours leaves it to a worker), with an event that it only keeps, and as it ships, which
+handles the payment within the request and fetches it from an API (a stub, whose cost is not
+counted).
+
 Each has the same gunicorn, MariaDB and Valkey, and the same signed events of 3 KB. They take
 turns, several rounds, so that a neighbour's noise falls on all; the figures are medians.
 """
@@ -11,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +28,12 @@ import sqlalchemy
 from benchmarks.processes import THREADS, WORKERS, Gunicorn, bench_python, cpu_s
 from benchmarks.report import FOLDER, against_goal, keep, table, title
 from models import schema
+from sandbox.children import Child, free_port
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 
 KEY = "whsec_of_the_benchmark"
-ROUNDS = 5
-SECONDS = 3.0
+ROUNDS = 3
+SECONDS = 2.0
 CONNECTIONS = 32
 STEADY_RATE = 100.0
 # Requests a second at which the times of all are compared; within what each but dj-stripe can do.
@@ -103,17 +110,34 @@ def start_peers(held: ExitStack, mariadb: PrivateMariaDB, valkey: PrivateValkey)
             serve("naive", "benchmarks.peers.naive:app", environ={"DATABASE_URL": naive_url}),
         ),
     ]
+    return [*peers, *_start_djstripe(held, mariadb, serve)]
+
+
+def _start_djstripe(
+    held: ExitStack, mariadb: PrivateMariaDB, serve: Callable[..., Gunicorn]
+) -> list[Peer]:
     python = bench_python()
+    api_port = free_port()
+    stub = [sys.executable, "-m", "benchmarks.peers.stripe_api", str(api_port)]
+    held.enter_context(Child(stub))
+    servers = {}
     for process in ("later", "now"):
-        environ = {"DJSTRIPE_PROCESS": process, "DJSTRIPE_DATABASE_URL": mariadb.url_of(process)}
-        subprocess.run(
-            [python, "-m", DJSTRIPE], check=True, env={**os.environ, **shared, **environ}
+        environ = {
+            "DJSTRIPE_PROCESS": process,
+            "DJSTRIPE_DATABASE_URL": mariadb.url_of(process),
+            "STRIPE_API_BASE": f"http://127.0.0.1:{api_port}",
+            "STRIPE_WEBHOOK_KEY": KEY,
+        }
+        subprocess.run([python, "-m", DJSTRIPE], check=True, env={**os.environ, **environ})
+        servers[process] = serve(
+            f"djstripe_{process}", f"{DJSTRIPE}:app", environ=environ, python=python
         )
-        server = serve(f"djstripe_{process}", f"{DJSTRIPE}:app", environ=environ, python=python)
-        path = "/stripe/webhook/0f0c7c5e-5b7e-4f0e-9d0b-6f5b3c1f2a10/"
-        # Of this type dj-stripe keeps the event; others it would fetch objects for.
-        peers.append(Peer(f"dj-stripe, {process}", path, server, event_type="balance.available"))
-    return peers
+    path = "/stripe/webhook/0f0c7c5e-5b7e-4f0e-9d0b-6f5b3c1f2a10/"
+    return [
+        Peer("dj-stripe, deferred", path, servers["later"]),
+        Peer("dj-stripe, event kept", path, servers["now"], event_type="balance.available"),
+        Peer("dj-stripe, as it ships", path, servers["now"]),
+    ]
 
 
 def check_stored(mariadb: PrivateMariaDB, valkey: PrivateValkey, answered: int) -> None:
@@ -138,7 +162,7 @@ def run() -> None:
     with ExitStack() as held:
         mariadb = held.enter_context(PrivateMariaDB(FOLDER / "mariadb"))
         valkey = held.enter_context(PrivateValkey(FOLDER / "valkey"))
-        _empty(mariadb, valkey)
+        make_empty(mariadb, valkey)
         peers = start_peers(held, mariadb, valkey)
         for peer in peers:
             warm = load(peer, seconds=1.0)
@@ -156,7 +180,8 @@ def run() -> None:
     tell(full, steady)
 
 
-def _empty(mariadb: PrivateMariaDB, valkey: PrivateValkey) -> None:
+def make_empty(mariadb: PrivateMariaDB, valkey: PrivateValkey) -> None:
+    """Forget what an earlier run left."""
     engine = sqlalchemy.create_engine(mariadb.url_of(""), poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP DATABASE IF EXISTS paybeat")
@@ -185,9 +210,9 @@ def tell(full: dict[str, list[dict[str, Any]]], steady: dict[str, list[dict[str,
         keep(NAME, **row)
     found = {row["peer"]: row for row in rows}
     ours, hello = found["ours"], found["Flask hello"]
-    for peer, goal in (("dj-stripe, later", 1 / 20), ("dj-stripe, now", 1 / 20)):
+    for peer in [name for name in found if name.startswith("dj-stripe")]:
         ratio = ours["CPU µs"] / found[peer]["CPU µs"]
-        against_goal(NAME, f"CPU against {peer}", ratio, "<=", goal)
+        against_goal(NAME, f"CPU against {peer}", ratio, "<=", 1 / 20)
     ratio = ours["CPU µs"] / found["usual design"]["CPU µs"]
     against_goal(NAME, "CPU against the usual design", ratio, "<=", 1 / 4)
     ratio = ours["requests/s"] / hello["requests/s"]

@@ -50,6 +50,7 @@ settings.configure(
     },
     STRIPE_TEST_SECRET_KEY=API_KEY,
     STRIPE_LIVE_MODE=False,
+    STRIPE_API_HOST=os.environ.get("STRIPE_API_BASE", ""),
     DJSTRIPE_FOREIGN_KEY_TO_FIELD="id",
     **(LATER if os.environ.get("DJSTRIPE_PROCESS") == "later" else {}),
 )
