@@ -14,6 +14,8 @@ from web.problems import Problem
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
+MAX_DIGITS = 400
+INT_DIGITS = 19
 _JSON_OUT = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
@@ -44,7 +46,8 @@ def read_object(raw: bytes) -> dict[str, Any]:
     try:
         found = json.loads(
             raw.decode(),
-            parse_float=Decimal,
+            parse_float=_decimal_of,
+            parse_int=_whole_of,
             parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )
@@ -64,6 +67,19 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _decimal_of(text: str) -> Decimal:
+    number = Decimal(text) if len(text) <= MAX_DIGITS else None
+    # A huge exponent is cheap as a Decimal and ruinous as soon as somebody makes an int of it.
+    if number is None or abs(number.adjusted()) > MAX_DIGITS:
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _whole_of(text: str) -> int | Decimal:
+    # Beyond 64 bits a number can be read and told but not written as an int.
+    return int(text) if len(text) < INT_DIGITS else _decimal_of(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

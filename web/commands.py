@@ -11,7 +11,6 @@ import click
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import schema
 from models.tenants import Role
 from web import people
 from worker import sweeper, telemetry
@@ -62,6 +61,8 @@ password_option = click.password_option(
 @_plainly
 def migrate() -> None:
     """Bring the database up to this release's tables. Safe twice."""
+    from models import schema
+
     schema.upgrade(engine())
     click.echo("The database is up to date.")
 

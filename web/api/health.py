@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import outbox, schema
+from models import outbox
 from models.base import across_companies
 from web.auth import public
 from web.routes import Routes, respond
@@ -65,6 +65,8 @@ def readyz() -> Response:
 
 def _database() -> tuple[str, dict[str, dict[str, int]]]:
     """Return how the database is, and how much is owed and dead a queue."""
+    from models import schema  # Alembic is slow to import, and nobody else here needs it
+
     try:
         with transaction() as session:
             asked = text("SELECT version_num FROM alembic_version")
