@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.children import Child
 from tests.waiting import wait_for
 from tests.web.webhooks.door import PATH, Door, event, signature
 
@@ -28,9 +28,9 @@ class Server:
         command += ["-w", "2", "--threads", "12", "-b", f"127.0.0.1:{self.port}"]
         command += ["--worker-tmp-dir", str(folder)]
         with (folder / "gunicorn.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command, env={**os.environ, **environ}, stdout=log, stderr=log
-            )
+            self.process = Child(command, env={**os.environ, **environ}, output=log)
+
+    def wait_until_ready(self) -> None:
         wait_for(lambda: self.raw(b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1."))
 
     def raw(self, request: bytes) -> bytes:
@@ -40,7 +40,7 @@ class Server:
                 connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR)
                 return b"".join(iter(lambda: connection.recv(65536), b""))
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             return b""
 
     def post(self, body: bytes, **headers: str) -> int:
@@ -59,8 +59,7 @@ class Server:
             return connection.getresponse().status
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
+        self.process.stop()
 
 
 @pytest.fixture
@@ -70,6 +69,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         def start(**environ: str) -> Server:
             server = Server(tmp_path, environ)
             running.callback(server.stop)
+            server.wait_until_ready()
             return server
 
         yield start
