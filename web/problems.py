@@ -123,7 +123,7 @@ def invalid(field: str, detail: str) -> Problem:
 def invalid_fields(error: ValidationError) -> Problem:
     """Return a 422 that names each field that pydantic refused; never what was in it."""
     errors = [
-        FieldError(".".join(map(str, e["loc"])), e["msg"])
+        FieldError(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
         for e in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     names = ", ".join(dict.fromkeys(e.field for e in errors if e.field))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,12 +22,10 @@ from pydantic import (
 from models.money import CURRENCIES
 from models.timeline import Cause
 from web.auth import caller
-from web.problems import invalid
 from web.routes import Input
 from worker import telemetry
 
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
-_CURSOR_BYTES = 16
 
 
 def _exact(value: Any) -> Decimal:
@@ -55,6 +53,19 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("is out of range") from None
 
 
+def _spelled(pattern: str, told: str) -> BeforeValidator:
+    """Take text of one spelling only: pydantic would read a number as seconds since 1970."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(told)
+        if isinstance(value, int | Decimal):
+            raise ValueError(told)  # noqa: TRY004  pydantic wants ValueErrors
+        return value
+
+    return BeforeValidator(check)
+
+
 Exact = Annotated[
     Decimal,
     BeforeValidator(_exact),
@@ -75,10 +86,16 @@ Amount = Annotated[
 ]
 Currency = Annotated[
     str,
-    Field(min_length=3, max_length=3, pattern="^[A-Za-z]{3}$", examples=["INR"]),
+    Field(max_length=3),
     AfterValidator(_known_currency),
+    WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "examples": ["INR"]}),
 ]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[
+    AwareDatetime,
+    _spelled(r"\d{4}-\d\d-\d\d[Tt ].{5,30}", "must be a time as in RFC 3339, with its offset"),
+    AfterValidator(_in_utc),
+]
+Day = Annotated[date, _spelled(r"\d{4}-\d\d-\d\d", "must be a date as in 2026-12-31")]
 
 
 class ErrorAnswer(BaseModel):
@@ -91,7 +108,7 @@ class ErrorAnswer(BaseModel):
 class PageQuery(Input):
     """Which page of a list. `cursor` is the `next_cursor` of the page before."""
 
-    cursor: str | None = Field(None, max_length=100)
+    cursor: str | None = Field(None, pattern="^[A-Za-z0-9_-]{22}$")
     limit: int = Field(50, ge=1, le=100)
     created_from: Moment | None = None
     created_to: Moment | None = None
@@ -101,13 +118,7 @@ class PageQuery(Input):
         """Return the id that the cursor names."""
         if self.cursor is None:
             return None
-        try:
-            raw = base64.urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
-        except ValueError:
-            raw = b""
-        if len(raw) != _CURSOR_BYTES:
-            raise invalid("cursor", "is not one that this list gave")
-        return UUID(bytes=raw)
+        return UUID(bytes=base64.urlsafe_b64decode(f"{self.cursor}=="))
 
 
 def cursor_of(identity: UUID | None) -> str | None:

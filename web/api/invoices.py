@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from flask import Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -31,7 +31,16 @@ from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
-from web.schemas import Amount, Currency, Exact, Moment, PageQuery, cause, cursor_of
+from web.schemas import (
+    Amount,
+    Currency,
+    Day,
+    Exact,
+    Moment,
+    PageQuery,
+    cause,
+    cursor_of,
+)
 from worker.database import transaction
 from worker.events import announce
 
@@ -49,11 +58,26 @@ def _quantity(value: Decimal) -> Decimal:
     return value
 
 
+Quantity = Annotated[
+    Exact,
+    AfterValidator(_quantity),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0.0001, "maximum": float(MAX_QUANTITY)},
+                {"type": "string", "pattern": r"^[0-9]{1,11}(\.[0-9]{1,4})?$"},
+            ],
+            "description": "As a number or a string; exact, with up to 4 decimals.",
+        }
+    ),
+]
+
+
 class NewLine(Input):
     """One line: so many of something at so much each."""
 
     description: str = Field(min_length=1, max_length=500)
-    quantity: Annotated[Exact, AfterValidator(_quantity)]
+    quantity: Quantity
     unit_amount: Exact
 
 
@@ -61,7 +85,7 @@ class NewInvoice(Input):
     """An invoice to be issued. Its amount is the sum of its lines."""
 
     currency: Currency | None = Field(None, description="The company's currency if left out.")
-    due_on: date | None = None
+    due_on: Day | None = None
     memo: str | None = Field(None, max_length=2000)
     lines: list[NewLine] = Field(min_length=1, max_length=200)
 
@@ -151,7 +175,7 @@ def create_invoice(session: Session, body: NewInvoice) -> Made:
     return Made(_with_lines(invoice, lines), location=f"{routes.url_prefix}/{invoice.id}")
 
 
-@routes.get("/<invoice_id>", responses={200: InvoiceAnswer})
+@routes.get("/<uuid:invoice_id>", responses={200: InvoiceAnswer})
 @allowed(Permission.INVOICES_READ)
 def read_invoice(path: InvoicePath) -> Response:
     """Return an invoice with its lines."""

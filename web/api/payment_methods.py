@@ -121,7 +121,7 @@ def list_methods() -> Response:
         return respond(list(map(_shown, usable_methods(session))))
 
 
-@routes.get("/<payment_method_id>", responses={200: MethodAnswer})
+@routes.get("/<uuid:payment_method_id>", responses={200: MethodAnswer})
 @allowed(Permission.METHODS_READ)
 def read_method(path: MethodPath) -> Response:
     """Return a payment method, also one that is pending or was refused."""

@@ -204,7 +204,7 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
     return Begun(payment.id, reply_key)
 
 
-@routes.get("/<transaction_id>", responses={200: PaymentAnswer})
+@routes.get("/<uuid:transaction_id>", responses={200: PaymentAnswer})
 @allowed(Permission.PAYMENTS_READ)
 def read_payment(path: PaymentPath) -> Response:
     """Return a payment."""
@@ -235,7 +235,7 @@ def list_payments(query: PaymentQuery) -> Response:
         )
 
 
-@routes.get("/<transaction_id>/timeline", responses={200: TimelineAnswer})
+@routes.get("/<uuid:transaction_id>/timeline", responses={200: TimelineAnswer})
 @allowed(Permission.PAYMENTS_READ)
 def read_timeline(path: PaymentPath) -> Response:
     """Return what happened to a payment, its invoice and its refunds, and why."""

@@ -92,7 +92,7 @@ def _tell(session: Session, refund_id: UUID, reply: dict[str, Any] | None) -> To
     )
 
 
-@routes.post("/<transaction_id>/refund", responses={201: RefundAnswer, 202: RefundAnswer})
+@routes.post("/<uuid:transaction_id>/refund", responses={201: RefundAnswer, 202: RefundAnswer})
 @allowed(Permission.REFUNDS_WRITE)
 @idempotent(tell=_tell, ask_again=_ask_again)
 def refund_payment(session: Session, path: PaymentPath, body: NewRefund) -> Begun:
@@ -129,7 +129,7 @@ def refund_payment(session: Session, path: PaymentPath, body: NewRefund) -> Begu
     return Begun(refund.id, reply_key)
 
 
-@routes.get("/<transaction_id>/refunds/<refund_id>", responses={200: RefundAnswer})
+@routes.get("/<uuid:transaction_id>/refunds/<uuid:refund_id>", responses={200: RefundAnswer})
 @allowed(Permission.PAYMENTS_READ)
 def read_refund(path: RefundPath) -> Response:
     """Return a refund."""
@@ -141,7 +141,7 @@ def read_refund(path: RefundPath) -> Response:
         return respond(_shown(refund, payment.currency))
 
 
-@routes.get("/<transaction_id>/refunds", responses={200: RefundsAnswer})
+@routes.get("/<uuid:transaction_id>/refunds", responses={200: RefundsAnswer})
 @allowed(Permission.PAYMENTS_READ)
 def list_refunds(path: PaymentPath) -> Response:
     """List the refunds of a payment, oldest first."""

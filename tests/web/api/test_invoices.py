@@ -113,8 +113,8 @@ def test_lines_that_add_up_to_more_than_a_row_can_hold_are_refused(owner):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("currency", "XXX"), ("currency", 1), ("due_on", "tomorrow"), ("memo", "x" * 2001),
-     ("colour", "red"), ("lines", [line()] * 201), ("lines", "none")],
+    [("currency", "XXX"), ("currency", 1), ("due_on", "tomorrow"), ("due_on", 86400),
+     ("memo", "x" * 2001), ("colour", "red"), ("lines", [line()] * 201), ("lines", "none")],
 )  # fmt: skip
 def test_an_invoice_that_makes_no_sense_is_refused_by_name(owner, field, value):
     refuses(owner.post(INVOICES, {"lines": [line()], field: value}), 422, field)

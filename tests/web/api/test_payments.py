@@ -232,7 +232,7 @@ def test_payments_are_found_by_what_they_are(owner):
     [
         ("limit", "0"), ("limit", "101"), ("limit", "x"), ("cursor", "x"), ("cursor", "é"),
         ("status", "lost"), ("invoice_id", "x"), ("created_from", "2026-01-01T00:00:00"),
-        ("created_from", "0001-01-01T00:00:00+14:00"), ("colour", "red"),
+        ("created_from", "0001-01-01T00:00:00+14:00"), ("colour", "red"), ("created_to", "0.5"),
     ],
 )  # fmt: skip
 def test_a_query_that_makes_no_sense_is_refused_by_name(owner, field, value):

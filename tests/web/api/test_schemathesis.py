@@ -1,0 +1,90 @@
+"""Requests made up from the OpenAPI document: no 500, and every answer is as it is described.
+
+PAYBEAT_FUZZ_EXAMPLES says how many an operation; a handful by default.
+"""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from tests.client import Client
+from tests.system import System
+from tests.web.api.shop import PAYMENTS, add_card, bill, paid
+from web.app import create_app
+from web.openapi import document
+from worker.settings import settings
+
+EXAMPLES = int(os.environ.get("PAYBEAT_FUZZ_EXAMPLES", "8"))
+
+
+class Objects:
+    """A user, and one object of each kind to put in the place of made-up ids."""
+
+    def __init__(self, system: System) -> None:
+        self.owner: Client = system.member()
+        payment_id = paid(self.owner)
+        refund = self.owner.post(f"{PAYMENTS}/{payment_id}/refund", {"amount": 1})
+        self.ids = {
+            "transaction_id": payment_id,
+            "refund_id": refund.body["refund_id"],
+            "invoice_id": bill(self.owner, "9000000.00"),
+            "payment_method_id": add_card(self.owner),
+        }
+
+
+@pytest.fixture(scope="module")
+def objects(shared_system: System) -> Objects:
+    return Objects(shared_system)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_settings():
+    """What the document was made with at collection is nobody's settings."""
+    settings.cache_clear()
+
+
+schema = schemathesis.openapi.from_dict(document(create_app()))
+
+
+# What was put in may go with the rest or not: only the answer is judged.
+UNFORESEEN = [positive_data_acceptance, negative_data_rejection]
+LIMITS = hypothesis.settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+
+
+@schema.parametrize()
+@LIMITS
+def test_every_answer_is_as_it_is_described(case, objects, shared_system):
+    # A made-up company would be the end of every request.
+    case.headers.pop("X-Company-Id", None)
+    # What a body means (a token, a password, a sum) is more than a schema can say.
+    excluded = [positive_data_acceptance] if case.method == "POST" else None
+    send(case, objects, shared_system, excluded_checks=excluded)
+
+
+@schema.include(path_regex="api/v1/(payments|invoices|payment-methods)").parametrize()
+@LIMITS
+def test_with_objects_that_are_there_too(case, objects, shared_system):
+    case.headers.pop("X-Company-Id", None)
+    case.path_parameters.update(pick(objects, case.path_parameters))
+    case.query.update(pick(objects, case.query))
+    if isinstance(case.body, dict):
+        case.body.update(pick(objects, case.body))
+    send(case, objects, shared_system, excluded_checks=UNFORESEEN)
+
+
+def pick(objects, names):
+    return {name: objects.ids[name] for name in names if name in objects.ids}
+
+
+def send(case, objects, system, **options):
+    ends_the_session = case.path.endswith(("/logout", "/password"))
+    who = system.member() if ends_the_session else objects.owner
+    headers = {"Authorization": f"Bearer {who.token}"}
+    case.call_and_validate(base_url=system.web_url, headers=headers, **options)
