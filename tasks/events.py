@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from models.outbox import BATCH, Owed, OwedStatus
+from models.outbox import BATCH, Owed, OwedStatus, enqueue
 from models.timeline import Cause
 from worker import events
 from worker.app import Later, task
@@ -18,7 +18,7 @@ AGAIN_S = 2.0
 
 
 @task("events.publish")
-def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, Any]) -> None:  # noqa: ARG001
+def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, Any]) -> None:
     """Publish this event and whatever else the company has owed, oldest first.
 
     Safe twice: a second run finds no rows. A crash between publishing and the commit publishes
@@ -36,9 +36,14 @@ def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, A
         .limit(BATCH)
         .with_for_update(skip_locked=True)
     ).all()
+    ids = [row.id for row in rows]
+    if cause.task_id not in ids:
+        # So many older ones go first; this debt ends with the run, so the event is owed anew.
+        enqueue(session, "events.publish", event_id=event_id, event=event)
+        session.flush()
+    # Before publishing: a deadlock here has this run again, and nobody has heard it yet.
+    session.execute(delete(Owed).where(Owed.id.in_(ids)))
     try:
         events.publish(company_id, [row.arguments["event"] for row in rows])
     except CacheAway as away:
         raise Later(str(away), after_s=AGAIN_S) from away
-    for row in rows:
-        session.delete(row)

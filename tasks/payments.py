@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.clock import now
-from models.methods import PaymentMethod
+from models.methods import PaymentMethod, customer_of
 from models.money import Money
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import note
@@ -76,8 +76,7 @@ def review_when_dead(session: Session, owed: Owed, error: str) -> None:
 def charge(debt: Debt, *, transaction_id: str, reply: str | None = None) -> None:
     """Charge one transaction. Safe twice: the second run finds nothing to claim."""
     crash.point("charge.before_claim")
-    customer = in_transaction(_customer_needed, debt.company_id, UUID(transaction_id))
-    customer_id = customer_at(debt.company_id, customer) if customer else ""
+    customer_id = _customer(debt.company_id, UUID(transaction_id))
     claim = in_transaction(_claim, debt.company_id, debt, UUID(transaction_id), customer_id)
     if claim is None:
         return
@@ -90,10 +89,22 @@ def charge(debt: Debt, *, transaction_id: str, reply: str | None = None) -> None
     crash.point("charge.replied")
 
 
-def _customer_needed(session: Session, transaction_id: UUID) -> str | None:
-    """Return the provider whose customer a first attempt needs; None if nothing is to be made."""
+def _customer(company_id: UUID | None, transaction_id: UUID) -> str:
+    """Return the company's customer id at the provider, made if need be; "" if nothing is due."""
+    needed = in_transaction(_customer_needed, company_id, transaction_id)
+    if needed is None:
+        return ""
+    provider, customer_id = needed
+    return customer_id or customer_at(company_id, provider)
+
+
+def _customer_needed(session: Session, transaction_id: UUID) -> tuple[str, str | None] | None:
+    """Return the provider and, where it is known, the company's customer id there."""
     payment = session.get(Transaction, transaction_id)
-    return payment.payment_method if payment and payment.status in _CHARGEABLE else None
+    if payment is None or payment.status not in _CHARGEABLE:
+        return None
+    customer = customer_of(session, payment.company_id, payment.payment_method)
+    return payment.payment_method, customer.provider_id if customer else None
 
 
 _CHARGEABLE = (Status.PENDING, Status.PROCESSING)

@@ -10,22 +10,31 @@ because the rows are there.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+import pymysql
 import tenacity
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidatePoolError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from models import outbox
 from models.base import COMPANY
 from models.clock import now
+from models.outbox import Owed
 from worker import crash, dispatch, telemetry
 from worker.cache import CacheAway
 from worker.settings import settings
@@ -40,22 +49,46 @@ CONFLICTS = frozenset({1020, 1205, 1213})
 # Connection refused or lost, server shutting down or starting, too many connections, read-only.
 AWAY = frozenset({1040, 1053, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2002, 2003, 2006, 2013})
 TRIES = 8
+PUBLISH = "events.publish"
+
+
+# A connection used within this time is taken for alive; an older one is asked first.
+FRESH_S = 1.0
 
 
 @cache
 def engine() -> Engine:
     """Return this process's engine. READ COMMITTED, so that a lock holds a row and no gap."""
-    return create_engine(
+    made = create_engine(
         settings().database_url,
         isolation_level="READ COMMITTED",
         pool_size=settings().database_pool,
         max_overflow=settings().database_pool,
         pool_timeout=5,
-        pool_pre_ping=True,
         pool_recycle=1800,
+        # A session ends its transaction itself; a second ROLLBACK is a round trip for nothing.
+        pool_reset_on_return=None,
         # A database that hangs must not hang us: the caller gets a 503 and tries again.
         connect_args={"connect_timeout": 3, "read_timeout": 20, "write_timeout": 20},
     )
+    event.listen(made, "checkout", _ask_when_old)
+    event.listen(made, "checkin", _remember_use)
+    return made
+
+
+def _ask_when_old(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Ask whether a connection still stands; asking each time would cost a round trip each."""
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < FRESH_S:
+        return
+    try:
+        connection.ping(reconnect=False)
+    except (pymysql.MySQLError, OSError) as error:
+        raise InvalidatePoolError from error
+
+
+def _remember_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
 
 
 def error_number(error: BaseException) -> int | None:
@@ -98,7 +131,13 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
             yield session
         owed = session.info.pop("owed", [])
     if owed:
-        ring(map(dispatch.message_for, owed), [row.id for row in owed])
+        ring(map(dispatch.message_for, _to_ring_for(owed)), [row.id for row in owed])
+
+
+def _to_ring_for(owed: Sequence[Owed]) -> list[Owed]:
+    """Return one row for all the events of a company: whoever publishes one takes all along."""
+    rows = {(row.task, row.company_id if row.task == PUBLISH else row.id): row for row in owed}
+    return list(rows.values())
 
 
 def ring(messages: Iterable[tuple[str, bytes]], owed_ids: Sequence[UUID]) -> None:

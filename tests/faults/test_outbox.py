@@ -93,6 +93,21 @@ def test_a_message_that_is_lost_alone_is_sent_again(system, till, sweeper):
     settle(system)
 
 
+def test_an_event_behind_a_long_backlog_is_published_too(system, till):
+    system.worker.kill()
+    with system.session(till.company_id) as session:
+        for number in range(BACKLOG):
+            event = {"type": "invoice.updated", "data": {"number": number}}
+            till.enqueue(session, "events.publish", event_id=new_id(), event=event)
+    # Only the newest is rung for; whoever publishes it takes the older ones along.
+    till.ring(session.info["owed"][-1:])
+    system.worker.start()
+    settle(system)
+    heard = [m["message"] for _, m in system.redis.xrange(f"events:{till.company_id}")]
+    numbers = [json.loads(m)["data"]["number"] for m in heard if '"number":' in m]
+    assert sorted(numbers) == list(range(BACKLOG))
+
+
 def row_of(system, event_id) -> PaymentWebhook:
     with system.session() as session:
         return session.scalars(
