@@ -9,7 +9,6 @@ nobody is signed out by that, and nobody comes back.
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -126,7 +125,7 @@ def _grants_version() -> str:
 
 def _read(session_id: UUID) -> dict[str, Any] | None:
     """Ask MySQL. The time is taken before, so that an ended session is never fresh for longer."""
-    asked_at = time.time()
+    asked_at = now().timestamp()
     with transaction() as session:
         row = session.execute(
             select(UserSession, User)
@@ -153,7 +152,7 @@ def _read(session_id: UUID) -> dict[str, Any] | None:
 
 def _is_fresh(entry: dict[str, Any]) -> bool:
     # An age below zero is a machine whose clock differs: then MySQL is asked.
-    return bool(0 <= time.time() - entry["verified_at"] < FRESH_S)
+    return bool(0 <= now().timestamp() - entry["verified_at"] < FRESH_S)
 
 
 def _life_s(entry: dict[str, Any]) -> int:

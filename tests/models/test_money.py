@@ -46,7 +46,7 @@ def test_an_amount_that_is_no_money_is_refused_with_a_reason(value, currency, wh
         amount_of(value, currency)
 
 
-@given(st.sampled_from(sorted(CURRENCIES)), st.integers(1, 10**13))
+@given(st.sampled_from(sorted(CURRENCIES)), st.integers(1, 10**13 - 1))
 def test_every_amount_of_every_currency_survives_as_text(currency, units):
     amount = Decimal(units).scaleb(-decimals(currency))
     assert amount_of(str(amount), currency) == amount

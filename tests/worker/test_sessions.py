@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import orjson
@@ -144,16 +143,16 @@ def test_a_slow_reader_does_not_make_an_ended_session_fresh(redis, signed_in, mo
 
 
 def test_the_time_of_an_entry_is_taken_before_the_row_is_read(signed_in, monkeypatch):
-    began = time.time()
+    began = now()
     real = sessions.transaction
 
     def late(*args, **kwargs):
-        monkeypatch.setattr(time, "time", lambda: began + 100)
+        monkeypatch.setattr(sessions, "now", lambda: began + timedelta(seconds=100))
         return real(*args, **kwargs)
 
     monkeypatch.setattr(sessions, "transaction", late)
     entry = sessions._read(signed_in[1])
-    assert entry["verified_at"] < began + 100
+    assert entry["verified_at"] < (began + timedelta(seconds=100)).timestamp()
 
 
 def test_a_flush_signs_nobody_out_and_brings_nobody_back(redis, signed_in):
