@@ -212,7 +212,12 @@ class Load:
                 due_at = moment if self.rate is None else started + number / self.rate
                 if due_at > moment or due_at >= ends:
                     break
-                free.popleft().send(self.requests.next(), due_at)
+                try:
+                    request = self.requests.next()
+                except StopIteration:
+                    ends = moment
+                    break
+                free.popleft().send(request, due_at)
                 number += 1
                 moment = time.perf_counter()
             if moment >= ends and len(free) == self.connections:

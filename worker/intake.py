@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 TASK = "webhooks.handle"
 QUEUE = queue_of(TASK)
 LANES = 1
-# One lane makes the largest groups; a second one bought no rate and cost CPU (docs/benchmarks.md).
+# A second lane gave no more requests a second (docs/benchmarks.md).
 TRIES = 8
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = 5
