@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from models import clock
+from models.clock import now
 from models.tenants import GRANTS, Role, User, UserSession
 from tests.factories import make_company
 from worker import sessions
