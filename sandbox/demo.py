@@ -131,8 +131,8 @@ class Channel:
     def __init__(self, company_id: str) -> None:
         self._heard: queue.Queue[tuple[float, Json]] = queue.Queue()
         # Kept, for a client that is forgotten closes its connections.
-        self._client: Any = redis.Redis.from_url(settings().cache_url, socket_timeout=None)
-        self._pubsub = self._client.pubsub()
+        self._client = redis.Redis.from_url(settings().cache_url, socket_timeout=None)
+        self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
         try:
             self._pubsub.subscribe(channel_of(company_id))
             self._pubsub.get_message(timeout=PATIENCE_S)
