@@ -9,6 +9,7 @@ SandboxError
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -39,6 +40,11 @@ class NotReady(SandboxError):
     """A server ended or stayed silent instead of becoming ready."""
 
 
+FREE_PORTS = range(20_000, 32_000)
+
+_reserved: list[socket.socket] = []
+
+
 def is_free(port: int) -> bool:
     """Return whether a server could listen on this loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -51,12 +57,32 @@ def is_free(port: int) -> bool:
     return True
 
 
+def reserve(port: int) -> bool:
+    """Keep other Paybeats off a port until this process ends; False if one has it already.
+
+    From the choice of a port to the server that listens on it seconds pass. The name of an
+    abstract socket is the promise: the kernel forgets it with the process that made it.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mark.bind(f"\0paybeat-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    _reserved.append(mark)
+    return True
+
+
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on, and reserve it.
+
+    From below the range that the kernel gives to outgoing connections: one of those could take
+    it before the server does.
+    """
+    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+        if reserve(port) and is_free(port):
+            return port
+    raise PortTaken(f"All ports from {FREE_PORTS[0]} to {FREE_PORTS[-1]} are taken.")
 
 
 def keeper_argv(

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.children import LOOPBACK, VAR, PortTaken, free_port, is_free
+from sandbox.children import LOOPBACK, VAR, PortTaken, free_port, is_free, reserve
 
 ROOT = VAR.parent
 DEFAULT_PORTS = {
@@ -56,7 +56,7 @@ class Places:
                 raise PortTaken(f"{name}: port {given} is taken; stop what listens there.")
             return int(given)
         port = DEFAULT_PORTS[name]
-        if not is_free(port):
+        if not (is_free(port) and reserve(port)):
             port = free_port()
             self.notes.append(f"{name}: {DEFAULT_PORTS[name]} is taken, using {port}.")
         self.environ[name] = str(port)

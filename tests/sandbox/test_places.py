@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sandbox.children import PortTaken
+from sandbox.children import PortTaken, free_port
 from sandbox.places import DEFAULT_PORTS, Places, choose_ports, read_dotenv, read_places
 from worker.settings import Settings, load
 
@@ -58,6 +60,20 @@ def test_a_default_port_that_is_taken_gives_way_and_is_told(taken, monkeypatch, 
     assert port != taken
     assert places.environ["PORT"] == str(port)
     assert places.notes == [f"PORT: {taken} is taken, using {port}."]
+
+
+def test_two_runs_that_start_at_once_do_not_choose_the_same_port(monkeypatch, tmp_path):
+    """Nobody listens yet when the second one looks."""
+    free = free_port()
+    monkeypatch.setitem(DEFAULT_PORTS, "PORT", free)
+    choose = (
+        "import sys; from pathlib import Path; from sandbox.places import DEFAULT_PORTS, Places;"
+        "DEFAULT_PORTS['PORT'] = int(sys.argv[1]); print(Places({}, Path()).port('PORT'))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", choose, str(free)], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) != free
 
 
 @pytest.mark.parametrize("given", ["0", "65536", "http", "-1"])
