@@ -58,6 +58,19 @@ def test_the_text_of_the_payload_is_kept_to_the_letter(door: Door) -> None:
         assert connection.exec_driver_sql(query).scalar_one() == body.decode()
 
 
+def test_no_row_keeps_a_client_secret(door: Door) -> None:
+    body = event("evt_1").replace(
+        b'"amount": 1099',
+        b'"client_secret" : "pi_1_secret_2", "url": "https://x.test/?client_secret=pi_1_secret_2&a=1",'
+        b' "amount": 1099',
+    )
+    assert_received(door.post(body))
+    with door.database.connect() as connection:
+        query = "SELECT CAST(payload AS CHAR) FROM payment_webhooks"
+        kept = connection.exec_driver_sql(query).scalar_one()
+    assert kept == body.decode().replace("pi_1_secret_2", "")
+
+
 def test_its_rows_and_its_message_are_those_that_the_models_would_make(door: Door) -> None:
     assert_received(door.post(event("evt_1")))
     with Session(door.database) as session:
