@@ -38,8 +38,9 @@ def rebuild() -> int:
         CacheAway: the broker is away; the rows are due and wait for the next sweep.
     """
     number = in_transaction(outbox.recall_all, None, moment=now())
-    log.warning("%d tasks are sent to the broker again", number)
-    telemetry.count("outbox.recalled", number)
+    if number:  # a broker that is new has lost nothing
+        log.warning("%d tasks are sent to the broker again", number)
+        telemetry.count("outbox.recalled", number)
     dispatch.remember()
     return _sweep_queues()
 
