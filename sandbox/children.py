@@ -42,8 +42,6 @@ class NotReady(SandboxError):
 
 FREE_PORTS = range(20_000, 32_000)
 
-_reserved: list[socket.socket] = []
-
 
 def is_free(port: int) -> bool:
     """Return whether a server could listen on this loopback port now."""
@@ -69,7 +67,7 @@ def reserve(port: int) -> bool:
     except OSError:
         mark.close()
         return False
-    _reserved.append(mark)
+    mark.detach()  # open for as long as the process lives
     return True
 
 
