@@ -22,7 +22,9 @@ NAME = re.compile(r"[!-~]{1,100}")
 ACCOUNT = re.compile(r"[!-~]{1,50}")
 # What fits the columns, and no space: MySQL compares without trailing ones.
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
-CLIENT_SECRET = re.compile(rb'("client_secret"\s*:\s*")[^"]*|(client_secret=)[^"&#\\]*')
+CLIENT_SECRET = re.compile(
+    rb'("client_secret"\s*:\s*")(?:[^"\\]|\\.)*|(client_secret=)[^"&#\\]*'  # no escape is cut
+)
 # Lets its holder confirm the payment: no row keeps it, neither as a field nor in a redirect's URL.
 
 

@@ -71,6 +71,17 @@ def test_no_row_keeps_a_client_secret(door: Door) -> None:
     assert kept == body.decode().replace("pi_1_secret_2", "")
 
 
+@pytest.mark.parametrize("secret", ['a"b', "a\\", '\\"', "\u20ac&#=", ""])
+def test_a_client_secret_of_any_characters_leaves_no_more_than_an_empty_text(
+    door: Door, secret: str
+) -> None:
+    intent = {"client_secret": secret, "url": f"/?client_secret={secret}", "last": True}
+    assert_received(door.post(event("evt_1", data={"object": intent})))
+    kept = door.stored()[0].payload["data"]["object"]
+    assert kept["client_secret"] == ""
+    assert kept["last"] is True
+
+
 def test_its_rows_and_its_message_are_those_that_the_models_would_make(door: Door) -> None:
     assert_received(door.post(event("evt_1")))
     with Session(door.database) as session:

@@ -28,11 +28,10 @@ LEAVES = st.one_of(
     st.text(st.characters(), max_size=30),  # lone surrogates too: they travel as \\uXXXX
     st.sampled_from(["event", "evt_1", "payment_intent.succeeded", "\x00", "a" * 101, "'\"\\%s"]),
 )
+NAMES = st.one_of(st.text(max_size=8), st.sampled_from(["client_secret", "object", "id"]))
 ANYTHING = st.recursive(
     LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=4)),
     max_leaves=12,
 )
 FIELDS = ("id", "object", "type", "data", "account", "created", "more")

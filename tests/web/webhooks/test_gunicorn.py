@@ -7,15 +7,16 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from sandbox.children import Child
 from tests.waiting import wait_for
-from tests.web.webhooks.door import PATH, Door, event, signature
+from tests.web.webhooks.door import KEY, PATH, Door, event, signature
 
 
 class Server:
@@ -62,17 +63,30 @@ class Server:
         self.process.stop()
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    with ExitStack() as running:
+@pytest.fixture(scope="module")
+def environ(migrated_engine: sqlalchemy.Engine, broker_url: str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": migrated_engine.url.render_as_string(hide_password=False),
+        "REDIS_URL": broker_url,
+        "BROKER_URL": broker_url,
+        "STRIPE_WEBHOOK_KEY": KEY,
+    }
 
-        def start(**environ: str) -> Server:
-            server = Server(tmp_path, environ)
-            running.callback(server.stop)
-            server.wait_until_ready()
-            return server
 
-        yield start
+@contextmanager
+def running(folder: Path, environ: dict[str, str]) -> Iterator[Server]:
+    server = Server(folder, environ)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("gunicorn"), environ) as started:
+        yield started
 
 
 def request(body: bytes, *headers: str, length: int | None = None) -> bytes:
@@ -85,8 +99,7 @@ def status(answer: bytes) -> int:
     return int(answer.split()[1])
 
 
-def test_copies_at_two_processes_at_once_are_one_event(door: Door, serve) -> None:
-    server: Server = serve()
+def test_copies_at_two_processes_at_once_are_one_event(door: Door, server: Server) -> None:
     statuses: list[int] = []
     start = threading.Barrier(20)
 
@@ -103,8 +116,7 @@ def test_copies_at_two_processes_at_once_are_one_event(door: Door, serve) -> Non
     assert len(door.stored()) == len(door.owed()) == len(door.rung()) == 1
 
 
-def test_what_only_raw_requests_can_be_is_refused(door: Door, serve) -> None:
-    server: Server = serve()
+def test_what_only_raw_requests_can_be_is_refused(door: Door, server: Server) -> None:
     body = event("evt_1")
     good = f"Stripe-Signature: {signature(body)}"
     other = f"Stripe-Signature: {signature(body, key='whsec_of_somebody_else')}"
@@ -123,23 +135,25 @@ def test_what_only_raw_requests_can_be_is_refused(door: Door, serve) -> None:
     assert door.stored() == []
 
 
-def test_a_chunked_body_is_taken(door: Door, serve) -> None:
-    assert serve().post_chunked(event("evt_1")) == 200
+def test_a_chunked_body_is_taken(door: Door, server: Server) -> None:
+    assert server.post_chunked(event("evt_1")) == 200
     assert len(door.stored()) == 1
 
 
-def test_a_crash_between_commit_and_bell_leaves_the_debt(door: Door, serve, tmp_path: Path) -> None:
+def test_a_crash_between_commit_and_bell_leaves_the_debt(
+    door: Door, environ: dict[str, str], tmp_path: Path
+) -> None:
     mark = tmp_path / "outbox.committed"
     mark.touch()
-    server: Server = serve(CRASH_MARKS=str(tmp_path))
     body = event("evt_1")
-    answer = server.raw(request(body, f"Stripe-Signature: {signature(body)}"))
-    assert answer == b""
-    assert not mark.exists()
-    (stored,), (owed,) = door.stored(), door.owed()
-    assert owed.arguments == {"event_id": str(stored.id)}
-    assert (owed.status, door.rung()) == ("owed", [])
+    with running(tmp_path, {**environ, "CRASH_MARKS": str(tmp_path)}) as server:
+        answer = server.raw(request(body, f"Stripe-Signature: {signature(body)}"))
+        assert answer == b""
+        assert not mark.exists()
+        (stored,), (owed,) = door.stored(), door.owed()
+        assert owed.arguments == {"event_id": str(stored.id)}
+        assert (owed.status, door.rung()) == ("owed", [])
 
-    # The provider, left without an answer, sends it again.
-    assert server.post(body) == 200
-    assert [row.id for row in door.owed()] == [owed.id]
+        # The provider, left without an answer, sends it again.
+        assert server.post(body) == 200
+        assert [row.id for row in door.owed()] == [owed.id]
