@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from flask_openapi3.blueprint import APIBlueprint
@@ -51,6 +52,44 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 _PROBLEM_ANSWER = {
     "description": "What went wrong",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+# The webhook's door is plain Flask: what arrives is checked as bytes, before it is read as JSON.
+_WEBHOOK: dict[str, Any] = {
+    "post": {
+        "summary": "Take a signed event from Stripe.",
+        "description": "400 if it is not signed by Stripe or is no event; a copy changes nothing.",
+        "operationId": "receive_stripe",
+        "tags": ["webhooks"],
+        "parameters": [
+            {
+                "name": "Stripe-Signature",
+                "in": "header",
+                "required": True,
+                "description": "`t=…,v1=…`, within five minutes.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object", "title": "StripeEvent"}}},
+        },
+        "responses": {
+            "200": {
+                "description": "Kept, or kept before",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "title": "Received",
+                            "required": ["received"],
+                            "properties": {"received": {"const": True}},
+                        }
+                    }
+                },
+            }
+        },
+    }
 }
 
 
@@ -107,6 +146,7 @@ def document(app: OpenAPI) -> dict[str, Any]:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop(app.validation_error_model.__name__, None)
     schemas["Problem"] = PROBLEM_SCHEMA
+    spec["paths"]["/api/v1/webhooks/stripe"] = deepcopy(_WEBHOOK)
     for item in spec["paths"].values():
         for operation in item.values():
             answers = operation.setdefault("responses", {})
