@@ -27,7 +27,15 @@ from models.transactions import (
     open_attempt,
 )
 from tasks import settlement
-from tasks.payments import Claim, Outcome, record, request_of, review_when_dead
+from tasks.payments import (
+    Claim,
+    Outcome,
+    charge_alone,
+    record,
+    request_of,
+    review_when_dead,
+    superseded_by,
+)
 from worker import replies
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
@@ -90,7 +98,7 @@ def _find_out(gateway: Gateway, claim: Claim, key_ends: datetime) -> Outcome:
 
 def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
     try:
-        return gateway.charge(claim.request)
+        return charge_alone(gateway, claim)
     except GatewayError as error:
         if isinstance(error, Rejected) and error.code == KEY_REUSED:
             # The provider saw this key with other parameters: that call may have charged.
@@ -115,7 +123,13 @@ def _claim_unknown(session: Session, debt: Debt, transaction_id: UUID) -> Claim 
         debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
         return None
     attempt.lease(moment, for_s=settings().claim_lease_s)
-    return Claim(attempt.id, payment.id, attempt.provider, request_of(attempt))
+    return Claim(
+        attempt.id,
+        payment.id,
+        attempt.provider,
+        request_of(attempt),
+        superseded_by(session, payment),
+    )
 
 
 def _key_ends(session: Session, attempt_id: UUID, key_life_s: int) -> datetime:

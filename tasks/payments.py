@@ -6,7 +6,7 @@ What became of a call whose answer was lost is found out in `tasks.lookups`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.clock import now
+from models.ids import new_id
 from models.methods import PaymentMethod, customer_of
 from models.money import Money
 from models.outbox import Owed, OwedStatus, enqueue
@@ -37,14 +38,27 @@ from worker.events import announce
 from worker.gateways import gateway_for
 from worker.gateways.base import (
     ChargeRequest,
+    Gateway,
     GatewayError,
     Intent,
+    IntentStatus,
     OutcomeUnknown,
+    Rejected,
     Unavailable,
 )
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The intent of an earlier payment of the same invoice, which was declined."""
+
+    transaction_id: UUID
+    intent_id: str
+    # Where it was found to stand when it could not be canceled.
+    status: IntentStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +69,11 @@ class Claim:
     transaction_id: UUID
     provider: str
     request: ChargeRequest
-    # Declined intents of the same invoice: a customer could still pay one in an old tab.
-    superseded: tuple[str, ...] = ()
+    # A customer could still pay one of these in an old tab.
+    superseded: tuple[Earlier, ...] = ()
 
 
-Outcome = Intent | GatewayError
+Outcome = Intent | GatewayError | Earlier
 
 
 def review_when_dead(session: Session, owed: Owed, error: str) -> None:
@@ -134,7 +148,7 @@ def _claim(session: Session, debt: Debt, transaction_id: UUID, customer_id: str)
         transaction_id=payment.id,
         provider=attempt.provider,
         request=request_of(attempt),
-        superseded=_superseded(session, payment),
+        superseded=superseded_by(session, payment),
     )
 
 
@@ -196,28 +210,47 @@ def request_of(attempt: PaymentAttempt) -> ChargeRequest:
     )
 
 
-def _superseded(session: Session, payment: Transaction) -> tuple[str, ...]:
-    found = session.scalars(
-        select(Transaction.provider_transaction_id).where(
+def superseded_by(session: Session, payment: Transaction) -> tuple[Earlier, ...]:
+    """Return the declined intents of the same invoice, which must be closed before a charge."""
+    found = session.execute(
+        select(Transaction.id, Transaction.provider_transaction_id).where(
             Transaction.invoice_id == payment.invoice_id,
             Transaction.id != payment.id,
             Transaction.status == Status.FAILED,
             Transaction.provider_transaction_id.is_not(None),
         )
     )
-    return tuple(intent_id for intent_id in found if intent_id)
+    return tuple(Earlier(earlier_id, intent_id) for earlier_id, intent_id in found if intent_id)
 
 
 def _call(claim: Claim) -> Outcome:
     """Ask the provider, with no transaction open."""
-    gateway = gateway_for(claim.provider)
     with telemetry.bind(attempt=claim.attempt_id):
         try:
-            for intent_id in claim.superseded:
-                gateway.cancel(key=f"cancel-{intent_id}", provider_id=intent_id)
-            return gateway.charge(claim.request)
+            return charge_alone(gateway_for(claim.provider), claim)
         except GatewayError as error:
             return error
+
+
+def charge_alone(gateway: Gateway, claim: Claim) -> Intent | Earlier:
+    """Charge once no earlier intent of the invoice can be paid; return one that may have been.
+
+    Raises:
+        GatewayError: of the charge; of a cancellation it is never `OutcomeUnknown`, because then
+            the charge was surely not sent.
+    """
+    for earlier in claim.superseded:
+        # A new key each time: a cancellation may be repeated, a saved 500 would be.
+        key = f"cancel-{new_id()}"
+        try:
+            status = gateway.cancel(key=key, provider_id=earlier.intent_id).status
+        except OutcomeUnknown as error:
+            raise Unavailable(
+                message=f"an earlier intent may still be open: {error.message}", code=error.code
+            ) from error
+        if status is not IntentStatus.CANCELED:
+            return replace(earlier, status=status)
+    return gateway.charge(claim.request)
 
 
 def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict[str, object]:
@@ -235,6 +268,8 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
             detail={"intent": outcome.provider_id, "status": str(outcome.status)},
         )
         settlement.apply(session, payment, attempt, outcome, cause=cause)
+    elif isinstance(outcome, Earlier):
+        _give_way(session, payment, attempt, outcome, debt)
     elif isinstance(outcome, Unavailable):
         _try_again(session, payment, attempt, outcome, debt)
     elif isinstance(outcome, OutcomeUnknown):
@@ -252,6 +287,30 @@ def _told(payment: Transaction, outcome: Outcome) -> dict[str, object]:
         "status": str(payment.status),
         "client_secret": secret if is_open or payment.is_settled else None,
     }
+
+
+def _give_way(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt,
+    earlier: Earlier,
+    debt: Debt,
+) -> None:
+    """End a payment that was not sent, as an earlier one of its invoice is paid or may yet be."""
+    is_paid = earlier.status is IntentStatus.SUCCEEDED
+    refusal = Rejected(
+        message="An earlier payment of the invoice "
+        + ("has succeeded." if is_paid else "is still under way."),
+        code="earlier_payment_succeeded" if is_paid else "earlier_payment_under_way",
+    )
+    settlement.fail(session, payment, attempt, refusal, cause=debt.cause("gave way"))
+    enqueue(
+        session,
+        "lookups.refresh",
+        transaction_id=earlier.transaction_id,
+        intent_id=earlier.intent_id,
+        why="it could not be canceled for another payment",
+    )
 
 
 # The specification's minutes between tries of what was surely not executed.
