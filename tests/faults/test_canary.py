@@ -15,7 +15,7 @@ import sqlalchemy
 from sandbox.children import LOOPBACK, free_port
 from tests.client import Client
 from tests.faults.events import post_event
-from tests.faults.till import settle
+from tests.invariants import judge
 from tests.system import BIN, System
 from tests.waiting import wait_for
 from tests.web.api.shop import add_card, bill, pay
@@ -147,7 +147,7 @@ def test_no_secret_leaves_the_place_where_it_belongs(system):
         about = {"id": "pi_unknown", "description": notes["description"], "metadata": {}}
         event = post_event(system, f"evt_{uuid4().hex}", "payment_intent.succeeded", about)
         assert event.status_code == 200
-        settle(system)
+        judge(system)
         wait_for(lambda: "payments.charge" in shown_by_flower(system))
 
     logs = {part.name: part.log.read_text(errors="replace") for part in system.parts.values()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.till import settle
+from tests.invariants import judge
 from worker.crash import POINTS
 
 OF_PAYMENTS = [point for point in POINTS if not point.startswith("refund")]
@@ -24,7 +24,7 @@ def test_a_payment_outlives_its_worker(system, till, marks, point):
     payment_id = till.pay()
     crash(system, marks, point)
     assert till.wait_for(payment_id, "succeeded").amount_captured == 100
-    settle(system)
+    judge(system)
     assert len(till.attempts(payment_id)) == 1
     assert len(system.stripe.charges(payment_id)) == 1
 
@@ -37,6 +37,6 @@ def test_a_refund_outlives_its_worker(system, till, marks, point):
     till.refund(payment_id, "40.00")
     crash(system, marks, point)
     assert till.wait_for(payment_id, "partially_refunded").amount_refunded == 40
-    settle(system)
+    judge(system)
     [charge] = system.stripe.charges(payment_id)
     assert charge["amount_refunded"] == 4000

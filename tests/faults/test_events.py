@@ -16,10 +16,11 @@ from models.ids import new_id
 from models.ledger import LedgerEntry
 from models.refunds import Refund
 from models.timeline import Timeline
-from models.transactions import SETTLED, Provider, Status, Transaction
+from models.transactions import SETTLED, AttemptStatus, Provider, Status, Transaction
 from models.webhooks import PaymentWebhook, WebhookStatus
 from sandbox.stripe.control import Control
-from tests.faults.till import owed, settle
+from tests.faults.till import owed
+from tests.invariants import judge
 
 NEVER = 1_000_000
 ACTED_ON = ("payment_intent.", "charge.refunded", "charge.refund.", "refund.")
@@ -58,6 +59,15 @@ def intent_of(stripe, payment_id) -> dict:
     )
 
 
+def pay_slowly(system, till) -> UUID:
+    """A payment that the provider is still at work on, and has told us so."""
+    payment_id = till.pay(method_id=till.attach("pm_sandbox_processing"))
+    system.wait_until(
+        lambda: any(a.status == AttemptStatus.PROCESSING for a in till.attempts(payment_id))
+    )
+    return payment_id
+
+
 def row_of(system, event_id) -> PaymentWebhook | None:
     with system.session() as session:
         return session.scalars(
@@ -77,8 +87,7 @@ def count(system, column, *where) -> int:
 
 
 def test_an_event_that_comes_20_times_at_once_has_one_effect(system, till, held):
-    payment_id = till.pay(method_id=till.attach("pm_sandbox_processing"))
-    till.wait_for(payment_id, "processing")
+    payment_id = pay_slowly(system, till)
     held.settle(intent_of(held, payment_id)["id"])
     event = events_of(held, payment_id)[-1]
     assert event["type"] == "payment_intent.succeeded"
@@ -86,9 +95,9 @@ def test_an_event_that_comes_20_times_at_once_has_one_effect(system, till, held)
     assert held.resend(event["id"], times=20) == [200] * 20
 
     till.wait_for(payment_id, "succeeded")
-    settle(system)
+    judge(system)
     assert held.resend(event["id"], times=20) == [200] * 20
-    settle(system)
+    judge(system)
     assert count(system, PaymentWebhook, PaymentWebhook.provider_event_id == event["id"]) == 1
     assert count(system, LedgerEntry, LedgerEntry.transaction_id == payment_id) == 2
     stream = system.redis.xrange(f"events:{till.company_id}")
@@ -135,7 +144,7 @@ def test_events_in_every_order_end_in_the_same_state_and_none_goes_back(system, 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda ids: send_one_by_one(system, ids), orders.values()))
 
-    settle(system)
+    judge(system)
     for payment_id in payments:
         payment = till.payment(payment_id)
         found = (payment.status, payment.amount_captured, payment.amount_refunded)
@@ -161,8 +170,7 @@ def moves_out_of_settled(system, payments) -> list[tuple]:
 
 
 def test_a_refund_that_fails_before_its_payment_is_known_settles_nothing(system, till, held):
-    payment_id = till.pay(method_id=till.attach("pm_sandbox_processing"))
-    till.wait_for(payment_id, "processing")
+    payment_id = pay_slowly(system, till)
     intent = intent_of(held, payment_id)
     held.settle(intent["id"])
     refund = held.refund(payment_intent=intent["id"], amount=4000)
@@ -174,7 +182,7 @@ def test_a_refund_that_fails_before_its_payment_is_known_settles_nothing(system,
     assert till.payment(payment_id).status == Status.PROCESSING
     send_one_by_one(system, by_type["payment_intent.succeeded"])
     assert till.payment(payment_id).status == Status.SUCCEEDED
-    settle(system)
+    judge(system)
 
 
 def test_an_event_that_comes_before_our_row_is_handled_in_the_end(system, till, held):
@@ -198,7 +206,7 @@ def test_an_event_that_comes_before_our_row_is_handled_in_the_end(system, till, 
             )
         )
     till.wait_for(payment_id, "succeeded")
-    settle(system)
+    judge(system)
 
 
 def charge_behind_our_back(system, till, payment_id: UUID) -> dict:
@@ -221,8 +229,7 @@ def charge_behind_our_back(system, till, payment_id: UUID) -> dict:
 
 
 def test_a_handler_that_fails_the_first_time_handles_the_event_later(system, till, held):
-    payment_id = till.pay(method_id=till.attach("pm_sandbox_processing"))
-    till.wait_for(payment_id, "processing")
+    payment_id = pay_slowly(system, till)
     system.wait_until(lambda: not owed(system))
     held.settle(intent_of(held, payment_id)["id"])
     event_id = events_of(held, payment_id)[-1]["id"]
@@ -239,13 +246,12 @@ def test_a_handler_that_fails_the_first_time_handles_the_event_later(system, til
         with system.engine.begin() as connection:
             connection.execute(text("RENAME TABLE ledger_entries_gone TO ledger_entries"))
     till.wait_for(payment_id, "succeeded")
-    settle(system)
+    judge(system)
     assert row_of(system, event_id).error_message is None
 
 
 def test_a_handler_whose_connection_is_lost_handles_the_event_later(system, till, held):
-    payment_id = till.pay(method_id=till.attach("pm_sandbox_processing"))
-    till.wait_for(payment_id, "processing")
+    payment_id = pay_slowly(system, till)
     system.wait_until(lambda: not owed(system))
     held.settle(intent_of(held, payment_id)["id"])
     event_id = events_of(held, payment_id)[-1]["id"]
@@ -257,7 +263,7 @@ def test_a_handler_whose_connection_is_lost_handles_the_event_later(system, till
             for number in waiting_for_a_lock(system):
                 connection.execute(text(f"KILL {number}"))
     till.wait_for(payment_id, "succeeded")
-    settle(system)
+    judge(system)
     assert row_of(system, event_id).retry_count == 0
 
 

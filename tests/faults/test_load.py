@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import local
 from uuid import UUID, uuid4
 
+import pytest
 import requests
 from sqlalchemy import func, select
 
 from models.base import across_companies
 from models.transactions import Transaction
-from tests.faults.till import Till, settle
+from tests.faults.till import Till
+from tests.invariants import judge
 from tests.system import System
 from tests.web.api.shop import INTENTS
 
@@ -23,6 +25,7 @@ COMPANIES = 4
 ANSWER_MS = 20
 
 
+@pytest.mark.slow
 def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_url):
     environ = {
         "WEB_WORKERS": "2",
@@ -33,7 +36,7 @@ def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_ur
     }
     with System(tmp_path, database_url=database_url, environ=environ) as system:
         tills = [Till(system) for _ in range(COMPANIES)]
-        settle(system)
+        judge(system)
         system.stripe.fault("slow", delay_ms=ANSWER_MS, path="/v1/payment_intents", count=None)
         owners = [system.member(company_id=till.company_id) for till in tills]
         orders = [
@@ -65,7 +68,7 @@ def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_ur
         assert {answer.status_code for answer in answers} <= {200, 201, 202}
         system.wait_until(lambda: count_paid(system) == PAYMENTS, 120)
         paid_s = time.monotonic() - began
-        settle(system, 120)
+        judge(system, timeout_s=120)
         quiet_s = time.monotonic() - began
 
         assert len({answer.json()["transaction_id"] for answer in answers}) == PAYMENTS

@@ -20,7 +20,8 @@ from models.webhooks import PaymentWebhook, WebhookStatus
 from tests.client import Client
 from tests.faults.conftest import HASTY
 from tests.faults.events import post_event
-from tests.faults.till import Till, owed, settle
+from tests.faults.till import Till, owed
+from tests.invariants import judge
 from tests.system import System
 from tests.waiting import wait_for
 from tests.web.api.shop import INTENTS
@@ -133,7 +134,7 @@ def load(till: Till) -> Load:
 def all_is_done(load: Load) -> None:
     """Every payment that was taken is paid, every event handled, nothing twice."""
     system = load.till.system
-    settle(system, 60)
+    judge(system, timeout_s=60)
     assert len(load.payments) == INVOICES
     assert {load.till.payment(each).status for each in load.payments} == {"succeeded"}
     with system.session() as session:

@@ -6,16 +6,14 @@ fault at a time. The doors are tried in `test_servers_away` and `test_load`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from models import ledger, outbox
-from models.base import across_companies
+from models import outbox
 from models.invoices import Invoice, InvoiceStatus, next_number
 from models.ledger import Account, post
 from models.methods import MethodStatus, MethodType, PaymentMethod
@@ -23,12 +21,9 @@ from models.money import Money
 from models.outbox import Owed, OwedStatus
 from models.refunds import Refund, RefundReason
 from models.timeline import history
-from models.transactions import SETTLED, PaymentAttempt, Provider, Transaction, attempts_of
-from models.webhooks import PaymentWebhook, WebhookStatus
+from models.transactions import PaymentAttempt, Provider, Transaction, attempts_of
 from tests.system import System
 from worker.dispatch import message_for
-
-WHOLE_BOOK = "a test judges the whole book"
 
 
 class Till:
@@ -146,51 +141,3 @@ class Till:
 def owed(system: System, status: OwedStatus = OwedStatus.OWED) -> list[Owed]:
     with system.session() as session:
         return list(session.scalars(select(Owed).where(Owed.status == status)))
-
-
-def is_quiet(system: System) -> bool:
-    """Whether nothing is owed and no event waits, here or at the provider."""
-    state = system.stripe._ask("GET", "webhooks")
-    if state["queued"] or state["held"] or state["under_way"] or owed(system):
-        return False
-    with system.session() as session:
-        waiting = session.scalar(
-            select(func.count())
-            .select_from(PaymentWebhook)
-            .where(PaymentWebhook.status == WebhookStatus.RECEIVED)
-        )
-    return not waiting
-
-
-def settle(system: System, timeout_s: float = 30) -> None:
-    """Wait until all is quiet, then judge."""
-    system.wait_until(lambda: is_quiet(system), timeout_s)
-    assert not wrongs(system)
-
-
-def wrongs(system: System) -> list[str]:
-    """Compare our rows with themselves and with the provider's book; say what is wrong."""
-    charges = Counter(
-        charge["metadata"].get("transaction_id") for charge in system.stripe.charges()
-    )
-    found = []
-    with system.session() as session:
-        found += [f"ledger: {c} sums to {s}" for c, s in ledger.sums(session).items() if s]
-        payments = session.scalars(across_companies(select(Transaction), because=WHOLE_BOOK)).all()
-        invoices = session.scalars(across_companies(select(Invoice), because=WHOLE_BOOK)).all()
-    for payment in payments:
-        number = charges.pop(str(payment.id), 0)
-        if number != (1 if payment.status in SETTLED else 0):
-            found.append(f"payment {payment.id} {payment.status}: {number} charges")
-        if payment.amount_captured != (payment.amount if payment.status in SETTLED else 0):
-            found.append(f"payment {payment.id} {payment.status}: {payment.amount_captured}")
-    paid: Counter[UUID] = Counter()
-    for payment in payments:
-        paid[payment.invoice_id] += payment.amount_captured
-    for invoice in invoices:
-        is_paid = invoice.status == InvoiceStatus.PAID
-        if invoice.amount_paid != paid[invoice.id] or is_paid != (
-            paid[invoice.id] >= invoice.amount
-        ):
-            found.append(f"invoice {invoice.id} {invoice.status}: {paid[invoice.id]} was paid")
-    return found + [f"{number} charges of {key}, which we lack" for key, number in charges.items()]
