@@ -62,6 +62,7 @@ class Moving(CompanyOwned, Changing):
                 what="move",
                 was=self.status,
                 became=status,
+                detail=None,
                 **asdict(because),
             )
         )

@@ -51,7 +51,7 @@ class Timeline(CompanyOwned):
     provider_request_id: Mapped[str | None] = mapped_column(String(100))
     event_id: Mapped[str | None] = mapped_column(String(100))
     user_id: Mapped[UUID | None]
-    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 def note(
@@ -69,6 +69,8 @@ def note(
             subject=subject.__tablename__.removesuffix("s"),
             subject_id=subject.id,
             what=what,
+            was=None,  # as in a move: rows of the same columns are written together
+            became=None,
             detail=detail,
             **asdict(because),
         )

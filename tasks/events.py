@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.outbox import BATCH, Owed, OwedStatus, enqueue
 from models.timeline import Cause
-from worker import events
+from worker import events as relay
 from worker.app import Later, task
 from worker.cache import CacheAway
 
@@ -18,8 +18,8 @@ AGAIN_S = 2.0
 
 
 @task("events.publish")
-def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, Any]) -> None:
-    """Publish this event and whatever else the company has owed, oldest first.
+def publish(session: Session, cause: Cause, *, events: list[dict[str, Any]]) -> None:
+    """Publish these events and whatever else the company has owed, oldest first.
 
     Safe twice: a second run finds no rows. A crash between publishing and the commit publishes
     again; readers know a repeated event by its payload.
@@ -38,12 +38,13 @@ def publish(session: Session, cause: Cause, *, event_id: str, event: dict[str, A
     ).all()
     ids = [row.id for row in rows]
     if cause.task_id not in ids:
-        # So many older ones go first; this debt ends with the run, so the event is owed anew.
-        enqueue(session, "events.publish", event_id=event_id, event=event)
+        # So many older ones go first; this debt ends with the run, so it is owed anew.
+        enqueue(session, "events.publish", events=events)
         session.flush()
     # Before publishing: a deadlock here has this run again, and nobody has heard it yet.
     session.execute(delete(Owed).where(Owed.id.in_(ids)))
     try:
-        events.publish(company_id, [row.arguments["event"] for row in rows])
+        heard = [event for row in rows for event in row.arguments["events"]]
+        relay.publish(company_id, heard)
     except CacheAway as away:
         raise Later(str(away), after_s=AGAIN_S) from away

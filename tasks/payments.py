@@ -259,23 +259,25 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
     attempt = session.get_one(PaymentAttempt, claim.attempt_id, with_for_update=True)
     cause = debt.cause("the provider answered")
     debt.end(session)
-    if isinstance(outcome, Intent):
-        note(
-            session,
-            payment,
-            what="answer",
-            because=settlement.caused_by(cause, attempt, outcome.provider_request_id),
-            detail={"intent": outcome.provider_id, "status": str(outcome.status)},
-        )
-        settlement.apply(session, payment, attempt, outcome, cause=cause)
-    elif isinstance(outcome, Earlier):
-        _give_way(session, payment, attempt, outcome, debt)
-    elif isinstance(outcome, Unavailable):
-        _try_again(session, payment, attempt, outcome, debt)
-    elif isinstance(outcome, OutcomeUnknown):
-        _leave_unknown(session, payment, attempt, outcome, debt)
-    else:
-        settlement.fail(session, payment, attempt, outcome, cause=cause)
+    # One flush at the end writes rows of a kind together.
+    with session.no_autoflush:
+        if isinstance(outcome, Intent):
+            note(
+                session,
+                payment,
+                what="answer",
+                because=settlement.caused_by(cause, attempt, outcome.provider_request_id),
+                detail={"intent": outcome.provider_id, "status": str(outcome.status)},
+            )
+            settlement.apply(session, payment, attempt, outcome, cause=cause)
+        elif isinstance(outcome, Earlier):
+            _give_way(session, payment, attempt, outcome, debt)
+        elif isinstance(outcome, Unavailable):
+            _try_again(session, payment, attempt, outcome, debt)
+        elif isinstance(outcome, OutcomeUnknown):
+            _leave_unknown(session, payment, attempt, outcome, debt)
+        else:
+            settlement.fail(session, payment, attempt, outcome, cause=cause)
     return _told(payment, outcome)
 
 

@@ -72,8 +72,10 @@ def handle(session: Session, cause: Cause, *, event_id: str) -> None:
         return
     with telemetry.bind(transaction_id=payment.id, company_id=payment.company_id):
         because = replace(cause, why=event.event_type, event_id=event.provider_event_id)
-        note(session, payment, what="event", because=because)
-        handler(session, payment, body, because)
+        # One flush at the end writes rows of a kind together.
+        with session.no_autoflush:
+            note(session, payment, what="event", because=because)
+            handler(session, payment, body, because)
         event.company_id, event.transaction_id = payment.company_id, payment.id
         _finish(event, WebhookStatus.COMPLETED)
         session.flush()

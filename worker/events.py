@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 
 from models.base import CompanyOwned
 from models.clock import now
-from models.ids import new_id
-from models.outbox import enqueue
+from models.outbox import Owed, enqueue
 from worker.cache import shared
 
 # How much of a company's past a reader may resume from.
@@ -59,6 +58,8 @@ def announce(
 ) -> None:
     """Owe the event `kind` about `subject`, whose company hears it.
 
+    What one transaction announces to a company is one debt: it is heard together or not at all.
+
     Args:
         kind: one of the specification's types, such as `payment.succeeded`.
         data: the payload; ids, amounts and times are turned into text.
@@ -71,13 +72,15 @@ def announce(
     }
     if user_id is not None:
         event["user_id"] = str(user_id)
-    enqueue(
-        session,
-        "events.publish",
-        company_id=subject.company_id,
-        event_id=new_id(),
-        event=event,
-    )
+    announced: dict[UUID, Owed] = session.info.setdefault("announced", {})
+    owed = announced.get(subject.company_id)
+    if owed is None:
+        announced[subject.company_id] = enqueue(
+            session, "events.publish", company_id=subject.company_id, events=[event]
+        )
+    else:
+        # A new list: SQLAlchemy does not see what is appended to the old one.
+        owed.arguments = {"events": [*owed.arguments["events"], event]}
 
 
 def publish(company_id: UUID, events: Sequence[dict[str, Any]]) -> None:
