@@ -45,14 +45,19 @@ FREE_PORTS = range(20_000, 32_000)
 
 def is_free(port: int) -> bool:
     """Return whether a server could listen on this loopback port now."""
+    return obstacle(port) is None
+
+
+def obstacle(port: int) -> OSError | None:
+    """Return what keeps a server from listening on this loopback port, if anything."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do, so that connections in TIME_WAIT are no hindrance.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 def reserve(port: int) -> bool:

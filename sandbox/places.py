@@ -6,6 +6,7 @@ that is taken gives way to a free one; a port given by number does not.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -14,7 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.children import LOOPBACK, VAR, PortTaken, free_port, is_free, reserve
+from sandbox.children import (
+    LOOPBACK,
+    VAR,
+    NotReady,
+    PortTaken,
+    free_port,
+    is_free,
+    obstacle,
+    reserve,
+)
 
 ROOT = VAR.parent
 DEFAULT_PORTS = {
@@ -47,16 +57,21 @@ class Places:
         """Choose a port, once, and put it in the environment.
 
         Raises:
-            PortTaken: it was given by number and somebody listens there.
+            PortTaken: it was given by number and somebody listens there, or nobody may.
         """
+        others = {self.environ.get(other) for other in DEFAULT_PORTS if other != name}
         if given := self.environ.get(name):
             if not given.isdigit() or not 0 < int(given) < 1 << 16:
                 raise PortTaken(f"{name} must be a port, 1 to 65535, not {given!r}.")
-            if not is_free(int(given)):
+            if given in others:
+                raise PortTaken(f"{name}: port {given} is given to another process of ours too.")
+            if error := obstacle(int(given)):
+                if error.errno != errno.EADDRINUSE:
+                    raise PortTaken(f"{name}: port {given} cannot be used: {error.strerror}.")
                 raise PortTaken(f"{name}: port {given} is taken; stop what listens there.")
             return int(given)
         port = DEFAULT_PORTS[name]
-        if not (is_free(port) and reserve(port)):
+        if str(port) in others or not (is_free(port) and reserve(port)):
             port = free_port()
             self.notes.append(f"{name}: {DEFAULT_PORTS[name]} is taken, using {port}.")
         self.environ[name] = str(port)
@@ -109,10 +124,17 @@ class Places:
 
 
 def read_dotenv(text: str) -> dict[str, str]:
-    """Read `NAME=value` lines; quotes as in a shell, empty values left out."""
+    """Read `NAME=value` lines; quotes as in a shell, empty values left out.
+
+    Raises:
+        NotReady: a quote is not closed.
+    """
     values = {}
     for name, value in DOTENV_LINE.findall(text):
-        bare = shlex.split(value)[0] if value[:1] in {"'", '"'} else value.strip()
+        try:
+            bare = shlex.split(value)[0] if value[:1] in {"'", '"'} else value.strip()
+        except ValueError:
+            raise NotReady(f"{name} in .env has a quote that is not closed.") from None
         if bare:
             values[name] = bare
     return values

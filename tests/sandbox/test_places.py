@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.children import PortTaken, free_port
+from sandbox.children import NotReady, PortTaken, free_port
 from sandbox.places import DEFAULT_PORTS, Places, choose_ports, read_dotenv, read_places
 from worker.settings import Settings, load
 
@@ -43,6 +44,11 @@ def test_a_line_of_dotenv_is_read_as_it_stands(line, value):
 @pytest.mark.parametrize("line", ["# X=1", "X=", "no assignment", ""])
 def test_comments_and_empty_values_give_nothing(line):
     assert read_dotenv(line) == {}
+
+
+def test_a_quote_that_is_not_closed_is_told_by_its_name():
+    with pytest.raises(NotReady, match="JWT_SECRET"):
+        read_dotenv("JWT_SECRET='abc")
 
 
 def test_the_environment_is_stronger_than_dotenv(tmp_path):
@@ -80,6 +86,26 @@ def test_two_runs_that_start_at_once_do_not_choose_the_same_port(monkeypatch, tm
 def test_what_is_no_port_is_refused(given, tmp_path):
     with pytest.raises(PortTaken, match="PORT must be a port"):
         Places({"PORT": given}, tmp_path).port("PORT")
+
+
+def test_a_port_that_two_were_given_is_refused(tmp_path):
+    port = str(free_port())
+    places = Places({"PORT": port, "FLOWER_PORT": port}, tmp_path)
+    with pytest.raises(PortTaken, match=f"port {port} is given to another"):
+        choose_ports(places)
+
+
+def test_a_default_port_that_another_was_given_gives_way(tmp_path):
+    places = Places({"FLOWER_PORT": str(DEFAULT_PORTS["PORT"])}, tmp_path)
+    assert places.port("PORT") != DEFAULT_PORTS["PORT"]
+
+
+def test_a_port_that_is_not_allowed_is_told_so_and_not_taken(monkeypatch, tmp_path):
+    """Below 1024 without root; who runs the tests may be root."""
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr("sandbox.places.obstacle", lambda _port: denied)
+    with pytest.raises(PortTaken, match="port 80 cannot be used: Permission denied"):
+        Places({"PORT": "80"}, tmp_path).port("PORT")
 
 
 def test_the_sandbox_learns_where_the_web_is_and_the_gateway_where_the_sandbox_is(tmp_path):
