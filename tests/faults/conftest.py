@@ -13,7 +13,7 @@ HASTY = {
     "STRIPE_TIMEOUT_S": "1",
     "CLAIM_LEASE_S": "1.5",
     "OUTBOX_SWEEP_EVERY_S": "0.3",
-    "OUTBOX_RESEND_AFTER_S": "1",
+    "OUTBOX_RESEND_AFTER_S": "0.5",
     "OUTBOX_BACKOFF_S": "0.3",
     "RESOLVE_AFTER_S": "0.3",
 }

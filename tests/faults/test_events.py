@@ -106,7 +106,7 @@ def test_an_event_that_comes_20_times_at_once_has_one_effect(system, till, held)
 
 
 # Enough of the 40,320 orders of eight events that each two of them come both ways round.
-ORDERS = 24
+ORDERS = 16
 
 
 def live_through_all(till, stripe, payment_id) -> None:

@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 from tests.web.api.shop import INTENTS
 
 CALLERS = 8
-INVOICES = 60
+INVOICES = 40
 ACCEPTED = (200, 201, 202)
 # The provider gives up after ten seconds, a person sooner.
 P99_S = 2.0
@@ -159,7 +159,7 @@ def test_with_redis_hung_all_is_accepted_within_two_seconds_and_done_later(syste
         began = time.monotonic()
         os.kill(system.valkey.pid, signal.SIGSTOP)
         try:
-            load.wait_for_more(80)
+            load.wait_for_more(40)
         finally:
             os.kill(system.valkey.pid, signal.SIGCONT)
         hung = load.since(began)
@@ -172,7 +172,7 @@ def test_with_redis_stopped_all_is_accepted_and_done_later(system, load):
     with load:
         load.wait_for_more(20)
         system.valkey.stop()
-        load.wait_for_more(50)
+        load.wait_for_more(40)
         system.valkey.start()
     assert {reply.status for reply in load.replies} <= set(ACCEPTED)
     all_is_done(load)
