@@ -7,6 +7,7 @@ that may be killed.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -24,6 +25,12 @@ API_KEY = "sk_test_sandbox"
 WEBHOOK_SECRET = "whsec_tests"
 
 
+def end_with_parent() -> None:
+    """Have the kernel end this process with the test process that started it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
 class SandboxProcess:
     """One running stand-in; `kill()` and `start()` keep port and book."""
 
@@ -38,7 +45,9 @@ class SandboxProcess:
         command = [sys.executable, "-m", "sandbox.stripe", "--port", str(self.port)]
         command += ["--folder", str(self.folder), "--webhook-url", webhook_url]
         command += ["--webhook-secret", WEBHOOK_SECRET]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "listens on" in line, f"The sandbox did not start: {line!r}"
