@@ -46,7 +46,10 @@ class SandboxProcess:
         command += ["--folder", str(self.folder), "--webhook-url", webhook_url]
         command += ["--webhook-secret", WEBHOOK_SECRET]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509  one call into the kernel, no locks
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
