@@ -39,6 +39,10 @@ AWAY = (
 )
 
 
+# Refusals that redis-py has no class for: too few replicas, a disk that is full.
+REFUSALS = ("NOREPLICAS", "MISCONF")
+
+
 class CacheAway(Exception):
     """Redis cannot be asked now."""
 
@@ -66,7 +70,9 @@ class Breaker:
             raise CacheAway("Redis is away")
         try:
             answer = work()
-        except AWAY as error:
+        except (*AWAY, redis.ResponseError) as error:
+            if not _is_away(error):
+                raise
             if isinstance(error, redis.ResponseError):
                 log.warning("Redis refuses: %s", error)
             self._trip()
@@ -87,6 +93,11 @@ class Breaker:
         with self._lock:
             self._is_open = True
             self._closed_from = self._clock() + self._open_s
+
+
+def _is_away(error: redis.RedisError) -> bool:
+    # Anywhere in it: a pipeline and a script put words of their own before Redis's.
+    return isinstance(error, AWAY) or any(word in str(error) for word in REFUSALS)
 
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 256) -> redis.Redis:

@@ -53,6 +53,20 @@ def test_an_error_that_is_not_the_connections_does_not_open_the_breaker():
     assert not breaker.is_open
 
 
+def test_a_redis_that_refuses_to_write_is_away(fresh_valkey):
+    server = fresh_valkey()
+    Cache(server.url).client.config_set("min-replicas-to-write", 1)
+    script = "return redis.call('SET', KEYS[1], '1')"
+    for work in (
+        lambda r: r.set("key", "1"),
+        lambda r: r.pipeline().lpush("list", "1").execute(),
+        lambda r: r.pipeline(transaction=False).lpush("list", "1").execute(),
+        lambda r: r.eval(script, 1, "key"),
+    ):
+        with pytest.raises(CacheAway):
+            Cache(server.url).do(work)
+
+
 def test_a_redis_that_hangs_costs_half_a_second_once(fresh_valkey):
     server = fresh_valkey()
     cache = Cache(server.url)
