@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from flask import request
@@ -44,8 +46,25 @@ def preference() -> Preference:
     return Preference(settings().wait_s)
 
 
+@cache
+def seats() -> threading.BoundedSemaphore:
+    """Return the seats of those who wait: an eighth of the threads is kept for who need not.
+
+    Else a provider that is slow would keep webhooks and health checks out.
+    """
+    threads = settings().web_threads
+    return threading.BoundedSemaphore(max(1, threads - max(1, threads // 8)))
+
+
 def wait_for(reply_key: str | None, chosen: Preference) -> dict[str, Any] | None:
-    """Wait for a worker's reply; None when none came in time, or there is nothing to wait for."""
-    if reply_key is None or chosen.wait_s <= 0:
+    """Wait for a worker's reply.
+
+    None when none came in time, when there is nothing to wait for, or when no seat is free: the
+    caller is then told at once where to look.
+    """
+    if reply_key is None or chosen.wait_s <= 0 or not seats().acquire(blocking=False):
         return None
-    return replies.wait(reply_key, timeout_s=chosen.wait_s)
+    try:
+        return replies.wait(reply_key, timeout_s=chosen.wait_s)
+    finally:
+        seats().release()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from web.waiting import preference
+from web.waiting import Preference, preference, seats, wait_for
 from worker import replies
 
 BEGUN = "/api/v1/probe/begun"
@@ -60,3 +61,21 @@ def test_a_reply_that_does_not_come_is_waited_for_no_longer_than_wished(owner, m
     answer = owner.post(BEGUN, {"amount": 1}, Prefer="wait=1")
     assert answer.status_code == 202
     assert 0.9 < time.monotonic() - began < 4
+
+
+def test_those_who_wait_leave_threads_to_those_who_need_not(use):
+    use(web_threads="8")
+    seats.cache_clear()
+    try:
+        with ThreadPoolExecutor(9) as pool:
+            began = time.monotonic()
+
+            def wait(_):
+                wait_for(replies.new_key(), Preference(2))
+                return time.monotonic() - began
+
+            took_s = sorted(pool.map(wait, range(9)))
+    finally:
+        seats.cache_clear()
+    assert [each > 1.9 for each in took_s] == [False] * 2 + [True] * 7
+    assert took_s[1] < 1
