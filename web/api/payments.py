@@ -29,7 +29,7 @@ from models.transactions import (
 )
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
-from web.problems import DUPLICATE, Problem, invalid
+from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes, respond
 from web.schemas import (
     Amount,
@@ -188,7 +188,9 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
         payment_method_id=method.id if method else None,
         off_session=body.off_session,
     )
-    _refuse_second(session, invoice)
+    # Read now: an error of the flush takes the row's values away.
+    invoice_id = invoice.id
+    _refuse_second(session, invoice_id)
     session.add(payment)
     try:
         session.flush()
@@ -196,8 +198,8 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
         if error_number(error) != DUPLICATE:
             raise
         with transaction(company_id=caller().company_id) as another:
-            _refuse_second(another, invoice)
-        raise
+            _refuse_second(another, invoice_id)
+        raise unavailable("Another payment of the invoice has just ended.") from None
     note(session, payment, what="begun", because=cause(f"{payment.money} asked for"))
     reply_key = replies.new_key()
     enqueue(session, "payments.charge", transaction_id=payment.id, reply=reply_key)
@@ -290,8 +292,8 @@ def _amount(body: NewIntent, invoice: Invoice) -> Any:
     return amount
 
 
-def _refuse_second(session: Session, invoice: Invoice) -> None:
-    other = open_of_invoice(session, invoice.id)
+def _refuse_second(session: Session, invoice_id: UUID) -> None:
+    other = open_of_invoice(session, invoice_id)
     if other is not None:
         raise Problem(
             "conflict",

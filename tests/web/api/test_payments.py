@@ -3,13 +3,15 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from models.base import across_companies
 from models.outbox import Owed
-from models.transactions import Transaction
+from models.timeline import Cause
+from models.transactions import Status, Transaction, lock_existing
 from tests.web.api.shop import INTENTS, PAYMENTS, add_card, bill, paid, pay, refuses
 
 
@@ -280,3 +282,25 @@ def test_a_refused_payment_leaves_nothing_behind(system, owner):
             Owed.company_id == owner.company_id, Owed.task == "payments.charge"
         )
         assert session.scalars(owed).all() == []
+
+
+def test_a_payment_that_comes_to_life_meanwhile_refuses_another(system, owner):
+    good, bad = add_card(owner), add_card(owner, "pm_card_chargeCustomerFail")
+    invoice_id = bill(owner)
+    declined = pay(owner, invoice_id, payment_method_id=bad).body["transaction_id"]
+    with ThreadPoolExecutor(1) as pool:
+        with system.session(owner.company_id) as session:
+            payment = lock_existing(session, UUID(declined))
+            payment.move_to(Status.REQUIRES_ACTION, because=Cause(why="a test"))
+            session.flush()
+            asked = pool.submit(pay, owner, invoice_id, payment_method_id=good)
+            system.wait_until(lambda: is_anybody_waiting(system))
+        answer = asked.result()
+    refuses(answer, 409)
+    assert answer.body["transaction_id"] == declined
+
+
+def is_anybody_waiting(system):
+    query = text("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+    with system.session() as session:
+        return session.scalar(across_companies(query, because="the server's own table"))
