@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.clock import now
@@ -20,11 +20,11 @@ from worker.gateways import gateway_for
 from worker.gateways.base import Declined, GatewayError, MethodAnswer, Rejected
 
 
-def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:
+def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:  # noqa: ARG001  not for callers
     if owed.status is OwedStatus.DEAD:
         method = session.get(PaymentMethod, UUID(owed.arguments["method_id"]))
         if method is not None and method.status == MethodStatus.PENDING:
-            _refuse(method, code="unavailable", message=error)
+            _refuse(method, code="unavailable", message="The provider could not be asked.")
 
 
 @calling_task("methods.attach", on_failure=_fail_when_dead)
@@ -71,6 +71,11 @@ def _record(
         code = getattr(outcome, "decline_code", "") or outcome.code
         _refuse(method, code=code, message=outcome.message)
         note(session, method, what="refused", because=debt.cause(str(outcome)))
+        return
+    kept = select(PaymentMethod.id).where(PaymentMethod.provider_id == outcome.provider_id)
+    if session.scalar(kept) is not None:
+        _refuse(method, code="already_kept", message="The company has this payment method already.")
+        note(session, method, what="refused", because=debt.cause("it is kept already"))
         return
     method.provider_id = outcome.provider_id
     method.last_four, method.brand = outcome.last_four, outcome.brand

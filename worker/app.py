@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import outbox
@@ -27,7 +27,7 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
 from worker import crash, telemetry
-from worker.database import in_transaction, is_away, is_conflict
+from worker.database import error_number, in_transaction, is_away, is_conflict
 from worker.settings import settings
 from worker.telemetry.celery_log import listen
 
@@ -212,10 +212,17 @@ def _guarded(
             return
         log.exception("task %s failed", name)
         telemetry.count("task.failed", task=name)
-        said = f"{type(error).__name__}: {telemetry.redact(str(error))}"
+        said = _told(error)
         if in_transaction(_count_failure, None, owed_id, said, on_failure) is OwedStatus.DEAD:
             log.error("task %s is dead after its last failure", name)  # noqa: TRY400  told above
             telemetry.count("outbox.dead", task=name)
+
+
+def _told(error: Exception) -> str:
+    """Return an error as rows keep it; a statement and its values are for the log alone."""
+    if isinstance(error, DBAPIError):
+        return f"{type(error).__name__}: the database's error {error_number(error)}"
+    return f"{type(error).__name__}: {telemetry.redact(str(error))}"
 
 
 def _count_failure(

@@ -3,8 +3,10 @@
 from datetime import timedelta
 from uuid import UUID
 
+import pymysql
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from models import outbox
 from models.clock import now
@@ -12,7 +14,7 @@ from models.ids import new_id
 from models.invoices import Invoice
 from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
 from tests.factories import make_invoice
-from worker.app import Later, app, calling_task, task
+from worker.app import Later, _told, app, calling_task, task
 from worker.database import in_transaction, transaction
 from worker.settings import settings
 
@@ -179,3 +181,9 @@ def test_a_task_that_is_owed_for_later_is_not_sent_now(customer, invoice_id):
             session, "outbox", moment=now() + timedelta(hours=2), sent_before=now()
         )
         assert owed_id in [row.id for row in later]
+
+
+def test_what_rows_keep_of_an_error_has_no_statement_and_no_values():
+    refused = pymysql.err.IntegrityError(1062, "Duplicate entry 'pm_1' for key 'k'")
+    error = IntegrityError("UPDATE payment_methods SET token = %s", ("tok_1",), refused)
+    assert _told(error) == "IntegrityError: the database's error 1062"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
@@ -53,6 +53,17 @@ def test_a_card_that_the_provider_declines_is_refused_with_its_code(owner):
     refuses(again, 402)
     assert again.body["code"] == "insufficient_funds"
     assert listed(owner) == []
+
+
+def test_a_card_that_is_kept_already_is_refused_in_plain_words(system, owner):
+    card = add_card(owner)
+    with system.session(owner.company_id) as session:
+        theirs = session.get_one(PaymentMethod, UUID(card)).provider_id
+    answer = owner.post(METHODS, {"type": "card", "token": theirs}, prefer="wait=20")
+    refuses(answer, 402)
+    assert answer.body["code"] == "already_kept"
+    assert answer.body["detail"] == "The company has this payment method already."
+    assert listed(owner) == [(card, True)]
 
 
 @pytest.mark.parametrize(
