@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from models.clock import now
 from models.ids import new_id
 from models.outbox import queue_of
+from models.webhooks import HANDLED
 from worker import dispatch
 from worker.database import AWAY, CONFLICTS, ring
 from worker.group_commit import GroupCommit, Hopeless
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 TASK = "webhooks.handle"
 QUEUE = queue_of(TASK)
 LANES = 1
-# A second lane gave no more requests a second (docs/benchmarks.md).
+# One makes the largest groups; a second was not seen to help (docs/benchmarks.md).
 TRIES = 8
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = 5
@@ -83,6 +84,7 @@ class _Debt:
     id: UUID
     event_id: UUID
     request_id: str | None
+    is_owed: bool  # whether somebody acts on an event of its type
 
 
 class Connections:
@@ -232,16 +234,17 @@ class Intake:
                 return outcomes
 
     def _write(self, group: list[Arrival], moment: datetime) -> tuple[list[_Debt], list[Outcome]]:
-        rows = [(arrival, _Debt(new_id(), new_id(), arrival.request_id)) for arrival in group]
+        rows = [(arrival, _debt_of(arrival)) for arrival in group]
         script = _script(rows, moment, due=moment + self._resend_after)
         (_, _), (inserted, _), (owed, _), (_, _) = self._connections.run(script)
         debts = [debt for _, debt in rows]
         if inserted != len(group):
             new = self._which_are_there(debts) if inserted else set()
             debts = [debt for debt in debts if debt.event_id in new]
-        if owed != len(debts):
-            raise AssertionError(f"{len(debts)} events were stored and {owed} debts")
         stored = {debt.event_id for debt in debts}
+        debts = [debt for debt in debts if debt.is_owed]
+        if owed != len(debts):
+            raise AssertionError(f"{len(debts)} events are to be handled and {owed} are owed")
         return debts, [
             Outcome.STORED if debt.event_id in stored else Outcome.DUPLICATE for _, debt in rows
         ]
@@ -280,6 +283,11 @@ def _told(error: Exception, *, is_alone: bool) -> Exception:
     return NotStored(str(error))
 
 
+def _debt_of(arrival: Arrival) -> _Debt:
+    is_owed = arrival.event.type in HANDLED[arrival.provider]
+    return _Debt(new_id(), new_id(), arrival.request_id, is_owed)
+
+
 def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetime) -> str:
     """Return the transaction as one text: events that are not there yet, and a debt for each.
 
@@ -292,7 +300,7 @@ def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetim
         f"(x'{debt.event_id.hex}',{_literal(arrival.event.type)},{_literal(arrival.provider)},"
         f"{_literal(arrival.event.account)},{_literal(arrival.event.id)},"
         f"{_literal(arrival.event.payload)},{_literal(orjson.dumps(arrival.headers))},"
-        f"'received',0,'{at}','{at}')"
+        f"{_fate(debt, at)},0,'{at}','{at}')"
         for arrival, debt in rows
     )
     debts = " UNION ALL ".join(
@@ -303,16 +311,21 @@ def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetim
     return (
         "START TRANSACTION;"  # noqa: S608  our own words and hexadecimal
         "INSERT INTO payment_webhooks (id,event_type,provider,account,provider_event_id,payload,"
-        f"headers,status,retry_count,created_at,updated_at) VALUES {events} "
+        f"headers,status,handled_at,retry_count,created_at,updated_at) VALUES {events} "
         # A second copy touches nothing, and counts as no affected row.
         "ON DUPLICATE KEY UPDATE payment_webhooks.id=payment_webhooks.id;"
         "INSERT INTO outbox (id,task,queue,arguments,request_id,status,due_at,sent_at,sends,"
         "starts,failures,created_at,updated_at) "
         f"SELECT new.id,'{TASK}','{QUEUE}',new.arguments,new.request_id,'owed','{until}','{at}',1,"
         f"0,0,'{at}','{at}' FROM ({debts}) AS new "
-        "JOIN payment_webhooks ON payment_webhooks.id=new.event_id;"
+        "JOIN payment_webhooks ON payment_webhooks.id=new.event_id "
+        "WHERE payment_webhooks.status='received';"
         "COMMIT"
     )
+
+
+def _fate(debt: _Debt, at: str) -> str:
+    return "'received',NULL" if debt.is_owed else f"'ignored','{at}'"
 
 
 def _arguments(debt: _Debt) -> str:
