@@ -170,7 +170,10 @@ def _record_resolved(
 
 @calling_task("lookups.refresh")
 def refresh(debt: Debt, *, transaction_id: str, intent_id: str, why: str) -> None:
-    """Fetch the intent and believe it. Safe twice: applying the same state changes nothing."""
+    """Fetch the intent and believe it, unless the payment has changed since it was asked for.
+
+    Safe twice: applying the same state changes nothing.
+    """
     company_id, identity = debt.company_id, UUID(transaction_id)
     if not in_transaction(lambda session: debt.claim(session, now()), company_id):
         return
@@ -178,15 +181,31 @@ def refresh(debt: Debt, *, transaction_id: str, intent_id: str, why: str) -> Non
     intent = (
         gateway_for(payment.payment_method).retrieve(intent_id) if payment is not None else None
     )
-    in_transaction(_record_refreshed, company_id, debt, identity, intent, why)
+    seen = payment.version if payment is not None else 0
+    in_transaction(_record_refreshed, company_id, debt, identity, intent, why, seen)
 
 
 def _record_refreshed(
-    session: Session, debt: Debt, transaction_id: UUID, intent: Intent | None, why: str
+    session: Session,
+    debt: Debt,
+    transaction_id: UUID,
+    intent: Intent | None,
+    why: str,
+    seen: int,
 ) -> None:
     debt.end(session)
     payment = lock(session, transaction_id)
     if payment is None or intent is None:
+        return
+    if payment.version != seen and intent.status not in settlement.FINAL:
+        # Another answer was recorded meanwhile, and nobody knows which of the two is newer.
+        enqueue(
+            session,
+            "lookups.refresh",
+            transaction_id=transaction_id,
+            intent_id=intent.provider_id,
+            why=why,
+        )
         return
     attempt = settlement.attempt_behind(session, payment, intent)
     settlement.apply(session, payment, attempt, intent, cause=debt.cause(why))

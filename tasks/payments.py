@@ -18,7 +18,7 @@ from models.ids import new_id
 from models.methods import PaymentMethod, customer_of
 from models.money import Money
 from models.outbox import Owed, OwedStatus, enqueue
-from models.timeline import note
+from models.timeline import Cause, note
 from models.transactions import (
     AttemptStatus,
     PaymentAttempt,
@@ -262,14 +262,7 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
     # One flush at the end writes rows of a kind together.
     with session.no_autoflush:
         if isinstance(outcome, Intent):
-            note(
-                session,
-                payment,
-                what="answer",
-                because=settlement.caused_by(cause, attempt, outcome.provider_request_id),
-                detail={"intent": outcome.provider_id, "status": str(outcome.status)},
-            )
-            settlement.apply(session, payment, attempt, outcome, cause=cause)
+            _apply(session, payment, attempt, outcome, cause)
         elif isinstance(outcome, Earlier):
             _give_way(session, payment, attempt, outcome, debt)
         elif isinstance(outcome, Unavailable):
@@ -279,6 +272,29 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
         else:
             settlement.fail(session, payment, attempt, outcome, cause=cause)
     return _told(payment, outcome)
+
+
+def _apply(
+    session: Session, payment: Transaction, attempt: PaymentAttempt, intent: Intent, cause: Cause
+) -> None:
+    note(
+        session,
+        payment,
+        what="answer",
+        because=settlement.caused_by(cause, attempt, intent.provider_request_id),
+        detail={"intent": intent.provider_id, "status": str(intent.status)},
+    )
+    if attempt.finished_at is None or intent.status in settlement.FINAL:
+        settlement.apply(session, payment, attempt, intent, cause=cause)
+        return
+    # Something that came later has ended the attempt meanwhile.
+    enqueue(
+        session,
+        "lookups.refresh",
+        transaction_id=payment.id,
+        intent_id=intent.provider_id,
+        why="its answer was overtaken",
+    )
 
 
 def _told(payment: Transaction, outcome: Outcome) -> dict[str, object]:

@@ -34,6 +34,10 @@ from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentS
 
 log = logging.getLogger(__name__)
 
+# What the provider never takes back: true whenever it is heard. Of the other states an answer may
+# be older than what has been recorded since it was asked for.
+FINAL = frozenset({IntentStatus.SUCCEEDED, IntentStatus.CANCELED})
+
 
 def apply(
     session: Session,
