@@ -1,8 +1,8 @@
 """Webhook events: what each type does. An event is a hint; only allowed moves are applied.
 
-`STRIPE` names every type that is acted on; others are stored as ignored. Final states (succeeded,
-canceled) are applied from the event itself. Of the others the order cannot be known, so where the
-event and the row disagree the object is fetched and believed.
+`STRIPE` names every type that is acted on; others are stored as ignored at the door. Final states
+(succeeded, canceled) are applied from the event itself. Of the others the order cannot be known,
+so where the event and the row disagree the object is fetched and believed.
 """
 
 from __future__ import annotations

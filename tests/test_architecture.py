@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from models.outbox import queue_of
+from models.webhooks import HANDLED
 from schedules.beat import entries
+from tasks import webhooks
 from worker.app import app
 from worker.queues import SUBJECTS
 
@@ -67,6 +69,10 @@ def test_every_task_says_why_running_twice_is_safe():
             ):
                 said = ast.get_docstring(node) or ""
                 assert re.search(r"[Ss]afe (twice|in any)", said), f"{subject}.{node.name}"
+
+
+def test_every_event_type_that_is_owed_has_a_handler():
+    assert set(webhooks.STRIPE) == HANDLED["stripe"]
 
 
 def test_every_queue_is_read_by_a_process_of_the_procfile():
