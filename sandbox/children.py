@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
@@ -107,9 +109,10 @@ class Child:
 
     Args:
         grace_s: how long SIGTERM is given before SIGKILL.
+        is_revived: whether it is started again when it ends by itself; `pid` is the first one's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  how a process is started has that many sides
         self,
         argv: Sequence[str | Path],
         *,
@@ -118,12 +121,14 @@ class Child:
         output: IO[bytes] | int | None = None,
         grace_s: float = 10.0,
         held_fds: Sequence[int] = (),
+        is_revived: bool = False,
     ) -> None:
         self.grace_s = grace_s
+        keeper = partial(keeper_argv, parent=os.getpid(), grace_s=grace_s, is_revived=is_revived)
         read_fd, report_fd = os.pipe()
         try:
             self._keeper = subprocess.Popen(
-                [*keeper_argv(parent=os.getpid(), grace_s=grace_s, report_fd=report_fd), *argv],
+                [*keeper(report_fd=report_fd), *argv],
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -164,7 +169,8 @@ class Child:
         try:
             return self._keeper.wait(self.grace_s + 10)
         except subprocess.TimeoutExpired:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             self._keeper.kill()
             return self._keeper.wait()
 

@@ -40,6 +40,8 @@ class PrivateServer:
 
     name = "server"
     grace_s = 10.0
+    is_revived = False
+    # True: whoever kills it sees it come back. Tests that stop a server want it to stay away.
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder.resolve()
@@ -145,6 +147,7 @@ class PrivateServer:
                 cwd=self.folder,
                 output=log,
                 grace_s=self.grace_s,
+                is_revived=self.is_revived,
                 # The keeper holds the folder until the server is gone, also when we are killed.
                 held_fds=() if self._lock_fd is None else (self._lock_fd,),
             )

@@ -63,14 +63,14 @@ def _own_servers(places: Places) -> Iterator[None]:
             port = places.port("MARIADB_PORT")
             with step("MariaDB"):
                 mariadb = PrivateMariaDB(places.folder / "servers" / "mariadb", port)
-                mariadb.grace_s = SERVER_STOP_S
+                mariadb.grace_s, mariadb.is_revived = SERVER_STOP_S, True
                 servers.enter_context(mariadb)
             places.environ["DATABASE_URL"] = mariadb.url
         if places.has_own_cache:
             port = places.port("REDIS_PORT")
             with step("Valkey"):
                 valkey = PrivateValkey(places.folder / "servers" / "valkey", port)
-                valkey.grace_s = SERVER_STOP_S
+                valkey.grace_s, valkey.is_revived = SERVER_STOP_S, True
                 servers.enter_context(valkey)
             places.environ["REDIS_URL"] = valkey.url
         yield

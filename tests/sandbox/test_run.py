@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.children import free_port
+from sandbox.children import free_port, is_free
 from tests.waiting import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +186,21 @@ def test_a_process_that_is_killed_is_started_again(run, tmp_path):
     wait_for(lives.exists)
     os.kill(int(lives.read_text()), signal.SIGKILL)
     wait_for(lambda: len(lives.read_text().split()) == 2)
+
+
+@pytest.mark.parametrize(
+    ("server", "port"), [("mariadb", "MARIADB_PORT"), ("valkey", "REDIS_PORT")]
+)
+def test_a_private_server_that_is_killed_is_started_again(run, server, port):
+    process = run.start()
+    run.wait_until_ready()
+    pid = int((run.folder / "servers" / server / "pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid))
+    wait_for(lambda: not is_free(int(run.environ[port])))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 0
+    assert run.remaining() == []
 
 
 def test_a_process_that_keeps_failing_ends_the_run_with_its_code(run):
