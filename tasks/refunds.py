@@ -19,7 +19,7 @@ from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import Cause, note
 from models.transactions import Status, Transaction, lock_existing
 from worker import crash, replies, telemetry
-from worker.app import Debt, calling_task
+from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
 from worker.events import announce
 from worker.gateways import gateway_for
@@ -264,8 +264,11 @@ def collect(debt: Debt, *, transaction_id: str) -> None:
     if not in_transaction(lambda session: debt.claim(session, now()), company_id):
         return
     payment = in_transaction(lambda session: session.get_one(Transaction, identity), company_id)
+    if payment.provider_transaction_id is None:
+        # The charge's answer was lost; the look-up will tell.
+        raise Later("its intent is not known yet", after_s=settings().resolve_after_s)
     found = gateway_for(payment.payment_method).find_refunds(
-        provider_id=payment.provider_transaction_id or ""
+        provider_id=payment.provider_transaction_id
     )
     in_transaction(_record_collected, company_id, debt, identity, found)
 
