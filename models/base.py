@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import BINARY, CHAR, DECIMAL, Enum, MetaData, Table, event
+from sqlalchemy import BINARY, CHAR, DECIMAL, Enum, MetaData, String, Table, event
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import (
@@ -85,6 +85,8 @@ def words(kind: type[StrEnum]) -> Enum:
 
 AMOUNT: DECIMAL[Decimal] = DECIMAL(15, 2)
 CURRENCY = CHAR(3)
+# Providers tell ids apart by case, MySQL's usual collations do not.
+PROVIDER_ID = String(100, collation="utf8mb4_bin")
 
 
 class Base(DeclarativeBase):

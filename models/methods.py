@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, Computed, Index, Integer, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Changing, CompanyOwned, Id, words
+from models.base import PROVIDER_ID, Changing, CompanyOwned, Id, words
 
 
 class MethodType(StrEnum):
@@ -47,7 +47,7 @@ class PaymentMethod(CompanyOwned, Changing):
     type: Mapped[MethodType] = mapped_column(words(MethodType))
     provider: Mapped[str] = mapped_column(String(50))
     # NULL until the provider has answered; the specification has NOT NULL, but rows come first.
-    provider_id: Mapped[str | None] = mapped_column(String(100))
+    provider_id: Mapped[str | None] = mapped_column(PROVIDER_ID)
     status: Mapped[MethodStatus] = mapped_column(words(MethodStatus), default=MethodStatus.PENDING)
     token: Mapped[str | None] = mapped_column(String(255))
     last_four: Mapped[str | None] = mapped_column(String(4))
@@ -77,7 +77,7 @@ class ProviderCustomer(CompanyOwned, Changing):
     )
 
     provider: Mapped[str] = mapped_column(String(50))
-    provider_id: Mapped[str | None] = mapped_column(String(100))
+    provider_id: Mapped[str | None] = mapped_column(PROVIDER_ID)
 
 
 def customer_of(session: Session, company_id: UUID, provider: str) -> ProviderCustomer | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import words
+from models.base import PROVIDER_ID, words
 from models.states import Moving
 
 
@@ -72,7 +72,7 @@ class Refund(Moving):
     amount: Mapped[Decimal]
     reason: Mapped[RefundReason] = mapped_column(words(RefundReason))
     status: Mapped[RefundStatus] = mapped_column(words(RefundStatus), default=RefundStatus.PENDING)
-    provider_refund_id: Mapped[str | None] = mapped_column(String(100))
+    provider_refund_id: Mapped[str | None] = mapped_column(PROVIDER_ID)
     provider_request_id: Mapped[str | None] = mapped_column(String(100))
     notes: Mapped[str | None] = mapped_column(Text)
     user_id: Mapped[UUID | None]

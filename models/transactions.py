@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import CURRENCY, Changing, CompanyOwned, Id, words
+from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, Id, words
 from models.ids import new_id
 from models.money import Money
 from models.states import Moving
@@ -129,8 +129,8 @@ class Transaction(Moving):
     payment_method: Mapped[Provider] = mapped_column(words(Provider))
     payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_methods.id"))
     off_session: Mapped[bool] = mapped_column(Boolean, default=False)
-    payment_processor_id: Mapped[str | None] = mapped_column(String(100))  # the charge
-    provider_transaction_id: Mapped[str | None] = mapped_column(String(100))  # the intent
+    payment_processor_id: Mapped[str | None] = mapped_column(PROVIDER_ID)  # the charge
+    provider_transaction_id: Mapped[str | None] = mapped_column(PROVIDER_ID)  # the intent
     amount_captured: Mapped[Decimal] = mapped_column(default=Decimal(0))
     amount_refunded: Mapped[Decimal] = mapped_column(default=Decimal(0))
     retry_count: Mapped[int] = mapped_column(Integer, default=0)
@@ -186,7 +186,7 @@ class PaymentAttempt(CompanyOwned, Changing):
     waits: Mapped[int] = mapped_column(Integer, default=0)  # times it was surely not executed
     leased_until: Mapped[datetime | None]
     first_called_at: Mapped[datetime | None]
-    provider_id: Mapped[str | None] = mapped_column(String(100))
+    provider_id: Mapped[str | None] = mapped_column(PROVIDER_ID)
     provider_request_id: Mapped[str | None] = mapped_column(String(100))
     decline_code: Mapped[str | None] = mapped_column(String(100))
     advice_code: Mapped[str | None] = mapped_column(String(100))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from uuid import UUID
@@ -140,15 +140,6 @@ def message(  # noqa: PLR0913  one name for each thing that a message carries
 def doorbell() -> Doorbell:
     """Return this process's doorbell."""
     return Doorbell(settings().queue_url)
-
-
-def send(owed: Sequence[Owed]) -> None:
-    """Send one message for each row.
-
-    Raises:
-        CacheAway: the broker is away or hangs; the rows stay owed.
-    """
-    doorbell().ring(map(message_for, owed))
 
 
 def oldest_waiting(queue: str) -> float | None:

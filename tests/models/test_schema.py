@@ -36,7 +36,8 @@ def test_generated_columns_are_what_the_models_say(database_url):
     by_models = engine_beside(database_url, "by_models")
     METADATA.create_all(by_models)
     query = sqlalchemy.text(
-        "SELECT table_name, column_name, column_type, is_nullable, generation_expression"
+        "SELECT table_name, column_name, column_type, collation_name, is_nullable,"
+        " generation_expression"
         " FROM information_schema.columns"
         " WHERE table_schema = DATABASE() AND table_name <> 'alembic_version'"
         " ORDER BY table_name, column_name"

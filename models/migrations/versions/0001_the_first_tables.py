@@ -125,7 +125,7 @@ def upgrade() -> None:
             "type", sa.Enum("card", "bank_account", "paypal", name="methodtype"), nullable=False
         ),
         sa.Column("provider", sa.String(length=50), nullable=False),
-        sa.Column("provider_id", sa.String(length=100), nullable=True),
+        sa.Column("provider_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True),
         sa.Column(
             "status",
             sa.Enum("pending", "active", "failed", "removed", name="methodstatus"),
@@ -199,7 +199,7 @@ def upgrade() -> None:
         sa.Column("id", models.base.Id(length=16), nullable=False),
         sa.Column("company_id", models.base.Id(length=16), nullable=False),
         sa.Column("provider", sa.String(length=50), nullable=False),
-        sa.Column("provider_id", sa.String(length=100), nullable=True),
+        sa.Column("provider_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True),
         sa.Column("created_at", models.base.Moment(fsp=6), nullable=False),
         sa.Column("updated_at", models.base.Moment(fsp=6), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_customers")),
@@ -305,8 +305,12 @@ def upgrade() -> None:
         ),
         sa.Column("payment_method_id", models.base.Id(length=16), nullable=True),
         sa.Column("off_session", sa.Boolean(), nullable=False),
-        sa.Column("payment_processor_id", sa.String(length=100), nullable=True),
-        sa.Column("provider_transaction_id", sa.String(length=100), nullable=True),
+        sa.Column(
+            "payment_processor_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True
+        ),
+        sa.Column(
+            "provider_transaction_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True
+        ),
         sa.Column("amount_captured", sa.DECIMAL(precision=15, scale=2), nullable=False),
         sa.Column("amount_refunded", sa.DECIMAL(precision=15, scale=2), nullable=False),
         sa.Column("retry_count", sa.Integer(), nullable=False),
@@ -380,7 +384,7 @@ def upgrade() -> None:
         sa.Column("waits", sa.Integer(), nullable=False),
         sa.Column("leased_until", models.base.Moment(fsp=6), nullable=True),
         sa.Column("first_called_at", models.base.Moment(fsp=6), nullable=True),
-        sa.Column("provider_id", sa.String(length=100), nullable=True),
+        sa.Column("provider_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True),
         sa.Column("provider_request_id", sa.String(length=100), nullable=True),
         sa.Column("decline_code", sa.String(length=100), nullable=True),
         sa.Column("advice_code", sa.String(length=100), nullable=True),
@@ -438,7 +442,9 @@ def upgrade() -> None:
             sa.Enum("pending", "processing", "succeeded", "failed", name="refundstatus"),
             nullable=False,
         ),
-        sa.Column("provider_refund_id", sa.String(length=100), nullable=True),
+        sa.Column(
+            "provider_refund_id", sa.String(length=100, collation="utf8mb4_bin"), nullable=True
+        ),
         sa.Column("provider_request_id", sa.String(length=100), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column("user_id", models.base.Id(length=16), nullable=True),
