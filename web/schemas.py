@@ -41,7 +41,7 @@ def _exact(value: Any) -> Decimal:
 
 
 def _known_currency(value: str) -> str:
-    if value.upper() not in CURRENCIES:
+    if not value.isascii() or value.upper() not in CURRENCIES:
         raise ValueError("is not a currency that can be charged")
     return value.upper()
 

@@ -85,8 +85,10 @@ def test_an_amount_that_cannot_be_paid_is_refused_by_name(owner, amount):
 def test_an_amount_beyond_any_float_is_refused_and_not_rounded(owner):
     body = f'{{"invoice_id":"{bill(owner)}","amount":100.00000000000000000001}}'
     refuses(owner.post(INTENTS, body.encode()), 422, "amount")
-    body = body.replace("100.00000000000000000001", "1e400000")
+    body = body.replace("100.00000000000000000001", "1e400")
     refuses(owner.post(INTENTS, body.encode()), 422, "amount")
+    # What no amount can be near is refused as JSON, before anything is made of it.
+    refuses(owner.post(INTENTS, body.replace("1e400", "1e400000").encode()), 400)
 
 
 def test_a_currency_without_decimals_takes_none(system, owner):
@@ -101,6 +103,7 @@ def test_what_does_not_fit_the_invoice_is_refused_by_name(system, owner):
     invoice_id = bill(owner)
     refuses(pay(owner, invoice_id, currency="USD"), 422, "currency")
     refuses(pay(owner, invoice_id, currency="XXX"), 422, "currency")
+    refuses(pay(owner, invoice_id, currency="\u0131nr"), 422, "currency")  # its capital is I
     refuses(pay(owner, invoice_id, payment_method_id=str(uuid4())), 422, "payment_method_id")
     refuses(pay(owner, "no id"), 422, "invoice_id")
     refuses(pay(owner, invoice_id, off_session="yes"), 422, "off_session")
