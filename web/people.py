@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from models.tenants import Company, Role, Tenant, User
 from worker import passwords, sessions
 from worker.database import in_transaction
 
+EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,190}")
 DEMO_PASSWORD = "paybeat-demo-1234"  # noqa: S105  everybody may know it; refused in production
 DEMO_OWNER = "owner@demo.example"
 DEMO_STAFF = {
@@ -62,7 +64,11 @@ def add_company(name: str, email: str, currency: str, tenant_id: UUID | None) ->
     """Add a company, and a tenant of the same name unless one is given; return both ids."""
     if currency not in CURRENCIES:
         raise Refused(f"{currency} is not a currency that can be charged.")
-    return in_transaction(_add_company, None, name, email, currency, tenant_id)
+    if not name.strip():
+        raise Refused("A company needs a name.")
+    return in_transaction(
+        _add_company, None, name.strip(), _checked_email(email), currency, tenant_id
+    )
 
 
 def _add_company(
@@ -92,6 +98,7 @@ def add_user(
     """Add a user: an operator to a tenant, anybody else to a company."""
     if (tenant_id if role is Role.OPERATOR else company_id) is None:
         raise Refused("An operator needs a tenant, any other role a company.")
+    email = _checked_email(email)
     password_hash = passwords.hash_password(password)
 
     def add(session: Session) -> UUID:
@@ -100,7 +107,7 @@ def add_user(
             id=new_id(),
             tenant_id=of,
             company_id=None if role is Role.OPERATOR else company_id,
-            email=email.strip(),
+            email=email,
             name=name,
             password_hash=password_hash,
             role=role,
@@ -112,6 +119,14 @@ def add_user(
         return in_transaction(add, None)
     except IntegrityError:
         raise Refused("That email is taken, or there is no such tenant.") from None
+
+
+def _checked_email(email: str) -> str:
+    """Refuse what was typed in the wrong place; whether mail arrives only a mail can tell."""
+    email = email.strip()
+    if not EMAIL.fullmatch(email):
+        raise Refused(f"{email!r} is not an email address.")
+    return email
 
 
 def _tenant_of(session: Session, company_id: UUID | None) -> UUID:

@@ -94,6 +94,22 @@ def test_a_user_that_makes_no_sense_is_refused_in_a_sentence(run, words):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["company-add", "Acme", "not an email"],
+        ["company-add", "Acme", ""],
+        ["company-add", " ", "bills@example.com"],
+        ["user-add", "olga", "--role", "owner", "--company-id", str(new_id())],
+    ],
+)
+def test_a_company_without_a_name_and_an_address_that_is_none_are_refused(run, words):
+    secret = ["--password", PASSWORD] if words[0] == "user-add" else []
+    result = run(*words, *secret)
+    assert result.exit_code == 1
+    assert "needs a name" in result.output or "is not an email address" in result.output
+
+
 def test_an_email_is_taken_once(run, person):
     words = ["--role", "owner", "--company-id", str(person.company_id), "--password", PASSWORD]
     result = run("user-add", person.email.upper(), *words)
