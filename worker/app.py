@@ -27,7 +27,7 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
 from worker import crash, telemetry
-from worker.database import error_number, in_transaction, is_away, is_conflict
+from worker.database import in_transaction, is_away, is_conflict
 from worker.settings import settings
 from worker.telemetry.celery_log import listen
 
@@ -220,9 +220,8 @@ def _guarded(
 
 def _told(error: Exception) -> str:
     """Return an error as rows keep it; a statement and its values are for the log alone."""
-    if isinstance(error, DBAPIError):
-        return f"{type(error).__name__}: the database's error {error_number(error)}"
-    return f"{type(error).__name__}: {telemetry.redact(str(error))}"
+    what = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(error).__name__}: {telemetry.redact(str(what))}"
 
 
 def _count_failure(
