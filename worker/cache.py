@@ -64,6 +64,11 @@ class Breaker:
         """Whether a call would be refused now."""
         return self._is_open and self._clock() < self._closed_from
 
+    @property
+    def is_tripped(self) -> bool:
+        """Whether the last call failed, also when a probe may go through by now."""
+        return self._is_open
+
     def call(self, work: Callable[[], T]) -> T:
         """Run `work`, or raise CacheAway: at once while open, else when Redis does not do it."""
         if self._is_open and not self._may_probe():

@@ -107,14 +107,18 @@ def wait(key: str, *, timeout_s: float) -> dict[str, Any] | None:
     """Wait for an answer; None when none came in time or Redis is away.
 
     Each wait holds a connection of its own from a pool whose socket outlives the wait by half a
-    second: a hung Redis ends the wait, not the request.
+    second: a hung Redis ends the wait, not the request. It is no probe of a Redis that was away,
+    for it would be the slowest: whoever looks up the session is.
     """
+    breaker = shared().breaker
     deadline = time.monotonic() + timeout_s
     while (left_s := deadline - time.monotonic()) > 0:
         # Short waits bound what a Redis that hangs in the middle can cost.
         turn_s = min(left_s, 1.0)
+        if breaker.is_tripped:
+            return None
         try:
-            found = shared().breaker.call(partial(_waiting().blpop, [PREFIX + key], timeout=turn_s))
+            found = breaker.call(partial(_waiting().blpop, [PREFIX + key], timeout=turn_s))
         except CacheAway:
             return None
         if found is not None:

@@ -7,7 +7,7 @@ import redis
 
 from tests.waiting import wait_for
 from worker import replies
-from worker.cache import OPEN_S, TIMEOUT_S, Breaker, Cache, CacheAway
+from worker.cache import OPEN_S, TIMEOUT_S, Breaker, Cache, CacheAway, shared
 
 
 class Hands:
@@ -102,9 +102,20 @@ def test_an_answer_is_read_once_and_by_who_has_the_key(migrated):
     assert replies.wait(key, timeout_s=0.05) is None
 
 
-def test_an_answer_lives_half_a_minute(migrated):
-    from worker.cache import shared
+def test_a_wait_is_no_probe_of_a_redis_that_was_away(migrated):
+    """It would hold a request for a second and a half, each time that a probe is due."""
+    key = replies.new_key()
+    replies.send(key, {"a": 1})
+    breaker = shared().breaker
+    with pytest.raises(CacheAway):
+        breaker.call(fails)
+    wait_for(lambda: not breaker.is_open)
+    assert replies.wait(key, timeout_s=1) is None
+    shared().do(lambda r: r.ping())
+    assert replies.wait(key, timeout_s=1) == {"a": 1}
 
+
+def test_an_answer_lives_half_a_minute(migrated):
     key = replies.new_key()
     replies.send(key, {"a": 1})
     assert 0 < shared().do(lambda r: r.ttl(replies.PREFIX + key)) <= replies.LIFE_S
