@@ -19,6 +19,7 @@ MADE = (
     ".pytest_cache",
     ".ruff_cache",
     ".schemathesis",
+    "__pycache__",
 )
 MADE_IN_ROOMS = "__pycache__"
 
