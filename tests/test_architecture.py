@@ -17,11 +17,12 @@ from worker.queues import SUBJECTS
 ROOT = Path(__file__).parents[1]
 ROOMS = ("web", "tasks", "worker", "models", "schedules", "sandbox")
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-OURS = {name for name in app.tasks if not name.startswith(("celery.", "outbox.test_"))}
+OURS: set[str] = set()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tasks_are_registered(migrated):
+    # Not when this module is read: the app would take its settings before the fixture sets them.
     app.loader.import_default_modules()
     OURS.update(n for n in app.tasks if not n.startswith(("celery.", "outbox.test_")))
 

@@ -24,6 +24,6 @@ def wire() -> Iterator[Wire]:
 @pytest.fixture
 def gateway(wire: Wire) -> Iterator[StripeGateway]:
     """A gateway that waits half a second, at a wire that says what the test tells it to."""
-    made = StripeGateway(api_key="sk_test_wire", api_base=wire.url, timeout_s=0.5)
+    made = StripeGateway(api_key="sk_test_wire", api_base=wire.url, timeout_s=1.5)
     yield made
     made.close()
