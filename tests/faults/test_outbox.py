@@ -120,14 +120,18 @@ def dead_letters(system) -> list[Owed]:
     return owed(system, OwedStatus.DEAD)
 
 
-def bury(system) -> None:
-    """Take the dead away with their events, so that the next test finds none."""
+@pytest.fixture
+def buried(system):
+    """Takes the dead away with their events, so that the next test finds none."""
+    yield
     with system.session() as session:
         session.execute(delete(Owed).where(Owed.status == OwedStatus.DEAD))
         session.execute(delete(PaymentWebhook).where(PaymentWebhook.status == WebhookStatus.FAILED))
 
 
-def test_a_task_that_fails_waits_1_2_4_8_times_and_is_a_dead_letter_that_is_shown(system, till):
+def test_a_task_that_fails_waits_1_2_4_8_times_and_is_a_dead_letter_that_is_shown(
+    system, till, buried
+):
     payment_id = till.pay()
     till.wait_for(payment_id, "succeeded")
     judge(system)
@@ -144,7 +148,9 @@ def test_a_task_that_fails_waits_1_2_4_8_times_and_is_a_dead_letter_that_is_show
         return bool(dead_letters(system))
 
     system.wait_until(is_dead)
-    assert {n: round(wait / BACKOFF_S) for n, wait in waits.items()} == {1: 1, 2: 2, 3: 4, 4: 8}
+    # From the failure on; `updated_at` is a little later, on a busy machine by half a step.
+    for failures, times in ((1, 1), (2, 2), (3, 4), (4, 8)):
+        assert times / 2 < waits[failures] / BACKOFF_S <= times
     [dead] = dead_letters(system)
     assert dead.failures == RETRIES + 1
     assert "KeyError" in dead.error
@@ -154,10 +160,9 @@ def test_a_task_that_fails_waits_1_2_4_8_times_and_is_a_dead_letter_that_is_show
     shown = requests.get(f"{system.web_url}/readyz", timeout=10).json()
     assert shown["backlog"]["webhooks"]["dead"] == 1
     assert till.payment(payment_id).status == Status.SUCCEEDED
-    bury(system)
 
 
-def test_a_task_that_kills_its_worker_again_and_again_is_a_dead_letter(system, till, marks):
+def test_a_task_that_kills_its_worker_again_and_again_is_a_dead_letter(system, till, marks, buried):
     mark = marks / "webhook.before"
     mark.touch()
     event_id = send_event(system, "payment_intent.succeeded", {"metadata": {}})
@@ -176,7 +181,6 @@ def test_a_task_that_kills_its_worker_again_and_again_is_a_dead_letter(system, t
     assert "its worker died" in dead_letters(system)[0].error
     assert row_of(system, event_id).status == WebhookStatus.FAILED
     assert system.worker.is_running
-    bury(system)
     payment_id = till.pay()
     till.wait_for(payment_id, "succeeded")
     judge(system)
