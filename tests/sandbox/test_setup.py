@@ -118,7 +118,7 @@ def test_a_lock_tells_who_holds_it_and_is_free_again_after(tmp_path):
 
 def test_without_apt_the_missing_package_is_named(bare_path, tmp_path):
     with pytest.raises(Missing, match="mariadb-server-core is missing and there is no apt-get"):
-        Unpacked(tmp_path / "root", tmp_path / "work").add(["mariadb-server-core"])
+        Unpacked(tmp_path / "root", tmp_path / "apt").add(["mariadb-server-core"])
 
 
 def test_where_apt_cannot_download_it_is_given_lists_and_tried_again(bare_path, tmp_path):
@@ -126,12 +126,12 @@ def test_where_apt_cannot_download_it_is_given_lists_and_tried_again(bare_path, 
     for name in ("apt-get", "apt-cache", "dpkg-deb"):
         program(bare_path / name, f'echo "{name} $*" >> {called}; exit 1')
     with pytest.raises(Missing, match="could not download one two"):
-        Unpacked(tmp_path / "root", tmp_path / "work").add(["one", "two"])
+        Unpacked(tmp_path / "root", tmp_path / "apt").add(["one", "two"])
     first, update, second = called.read_text().splitlines()
     assert first.endswith("download one two")
     assert update.endswith("update")
-    assert f"Dir::State::Lists={tmp_path}/work/lists" in update
-    assert f"Dir::State::Lists={tmp_path}/work/lists" in second
+    assert f"Dir::State::Lists={tmp_path}/apt/lists" in update
+    assert f"Dir::State::Lists={tmp_path}/apt/lists" in second
 
 
 def test_libraries_that_the_loader_lacks_are_found_out(bare_path, tmp_path):
