@@ -135,10 +135,10 @@ def supervise(system) -> None:
     """Start a worker again that gave up, as `make run` and any supervisor do.
 
     Now and then Celery's consumer loses its broker in the middle of a read, calls that an
-    unrecoverable error and gives up; what it held is owed all the same.
+    unrecoverable error and ends; what it held is owed all the same.
     """
-    if system.worker.is_running and "Unrecoverable error" in system.worker.said:
-        system.worker.kill()
+    if "Unrecoverable error" in system.worker.said:
+        system.wait_until(lambda: not system.worker.is_running)
     if not system.worker.is_running:
         system.worker.start()
 
