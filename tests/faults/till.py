@@ -87,6 +87,14 @@ class Till:
 
     def pay(self, amount: str = "100.00", *, method_id: UUID | None = None, **columns: Any) -> UUID:
         """Owe a payment of a new invoice and ring for it."""
+        payment_id, owed = self.owe(amount, method_id=method_id, **columns)
+        self.ring(owed)
+        return payment_id
+
+    def owe(
+        self, amount: str = "100.00", *, method_id: UUID | None = None, **columns: Any
+    ) -> tuple[UUID, Sequence[Owed]]:
+        """Owe a payment of a new invoice without ringing for it."""
         invoice_id = self.invoice(amount)
         with self.system.session(self.company_id) as session:
             payment = Transaction(
@@ -100,8 +108,7 @@ class Till:
             session.add(payment)
             session.flush()
             self.enqueue(session, "payments.charge", transaction_id=payment.id)
-        self.ring(session.info["owed"])
-        return payment.id
+        return payment.id, session.info["owed"]
 
     def refund(self, payment_id: UUID, amount: str) -> UUID:
         with self.system.session(self.company_id) as session:
