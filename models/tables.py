@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import (
+from models import (  # noqa: F401  each enters its tables by being imported
     idempotency,
     invoices,
     ledger,
@@ -17,16 +17,3 @@ from models import (
 from models.base import Base
 
 METADATA = Base.metadata
-
-MODULES = (
-    idempotency,
-    invoices,
-    ledger,
-    methods,
-    outbox,
-    refunds,
-    tenants,
-    timeline,
-    transactions,
-    webhooks,
-)

@@ -70,7 +70,6 @@ def refused(call: Call, intent: Object, method: Object, traits: dict[str, Any]) 
 
 
 def _made(call: Call, intent: Object, method: Object) -> Object:
-    card = method["card"]
     return {
         "id": new_id("charge"),
         "object": "charge",
@@ -108,18 +107,7 @@ def _made(call: Call, intent: Object, method: Object) -> Object:
         "payment_intent": intent["id"],
         "payment_method": method["id"],
         "payment_method_details": {
-            "card": {name: card[name] for name in CARD_TOLD}
-            | {
-                "amount_authorized": intent["amount"],
-                "installments": None,
-                "last4": card["last4"],
-                "mandate": None,
-                "network": card["brand"],
-                "network_token": {"used": False},
-                "network_transaction_id": None,
-                "three_d_secure": None,
-                "wallet": None,
-            },
+            "card": _card_of(method["card"], intent["amount"]),
             "type": "card",
         },
         "radar_options": {},
@@ -134,6 +122,20 @@ def _made(call: Call, intent: Object, method: Object) -> Object:
         "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
         "transfer_data": None,
         "transfer_group": intent["transfer_group"],
+    }
+
+
+def _card_of(card: Object, amount: int) -> Object:
+    return {name: card[name] for name in CARD_TOLD} | {
+        "amount_authorized": amount,
+        "installments": None,
+        "last4": card["last4"],
+        "mandate": None,
+        "network": card["brand"],
+        "network_token": {"used": False},
+        "network_transaction_id": None,
+        "three_d_secure": None,
+        "wallet": None,
     }
 
 
