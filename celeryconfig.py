@@ -4,9 +4,12 @@ from kombu import Queue
 
 from models.outbox import queue_of
 from schedules.beat import entries
+from worker import transport
 from worker.queues import SUBJECTS
 from worker.settings import settings
 
+# Kombu's own transport loses messages when a worker is killed.
+transport.register()
 broker_url = settings().queue_url
 # The database is the truth: nobody reads results.
 result_backend = None
@@ -47,6 +50,7 @@ broker_transport_options = {
     "unacked_restore_interval": 5,
     # A Redis that hangs must be noticed.
     "socket_connect_timeout": 2,
+    "socket_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 10,
     "max_connections": 250,

@@ -42,6 +42,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         running.worker.kill()
 
 
+@pytest.fixture(autouse=True)
+def same_worker(system: System) -> Iterator[None]:
+    """Nobody starts the worker again: it lives through everything by itself."""
+    pid = system.worker.pid
+    yield
+    assert system.worker.is_running
+    assert system.worker.pid == pid
+    assert "Unrecoverable error" not in system.worker.said
+
+
 @dataclass(frozen=True)
 class Reply:
     kind: str
@@ -131,22 +141,9 @@ def load(till: Till) -> Load:
     return Load(till, till.system.member(company_id=till.company_id))
 
 
-def supervise(system) -> None:
-    """Start a worker again that gave up, as `make run` and any supervisor do.
-
-    Now and then Celery's consumer loses its broker in the middle of a read, calls that an
-    unrecoverable error and ends; what it held is owed all the same.
-    """
-    if "Unrecoverable error" in system.worker.said:
-        system.wait_until(lambda: not system.worker.is_running)
-    if not system.worker.is_running:
-        system.worker.start()
-
-
 def all_is_done(load: Load) -> None:
     """Every payment that was taken is paid, every event handled, nothing twice."""
     system = load.till.system
-    supervise(system)
     judge(system, timeout_s=60)
     assert len(load.payments) == INVOICES
     assert {load.till.payment(each).status for each in load.payments} == {"succeeded"}
