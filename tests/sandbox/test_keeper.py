@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from sandbox.children import Child, Missing, keeper_argv
 from tests.waiting import is_alive, wait_for
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -28,14 +32,36 @@ def test_a_command_that_does_not_exist_is_missing_and_shows_no_traceback(tmp_pat
 
 
 def test_a_polite_commands_own_exit_code_is_returned_by_stop(tmp_path):
-    # Often, because what must not be lost is lost to a race.
-    for number in range(10):
-        ready = tmp_path / str(number)
-        child = Child(
-            ["sh", "-c", f"trap 'exit 4' TERM; touch {ready}; while :; do sleep 0.1; done"]
-        )
-        wait_for(ready.exists)
-        assert child.stop() == 4
+    ready = tmp_path / "ready"
+    child = Child(["sh", "-c", f"trap 'exit 4' TERM; touch {ready}; while :; do sleep 0.1; done"])
+    wait_for(ready.exists)
+    assert child.stop() == 4
+
+
+# A command that ends just after the keeper has asked whether it has ended.
+JUST_AFTER = """
+import os, subprocess, sys
+from sandbox import keeper
+
+class Command(subprocess.Popen):
+    is_asked = False
+
+    def poll(self):
+        if not self.is_asked:
+            self.is_asked = True
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            return None
+        return super().poll()
+
+command = Command(["sh", "-c", "exit 4"])
+keeper._end(command, 5)
+sys.exit(keeper._exit_code(command))
+"""
+
+
+def test_the_exit_code_of_a_command_that_ends_between_two_looks_is_not_lost():
+    ended = subprocess.run([sys.executable, "-c", JUST_AFTER], check=False, cwd=ROOT, timeout=30)
+    assert ended.returncode == 4
 
 
 def test_an_orphan_in_a_session_of_its_own_ends_with_its_command(tmp_path):
