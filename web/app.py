@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from typing import TYPE_CHECKING
+
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -10,18 +11,17 @@ from web import api, commands, pages, problems, webhooks
 from web.api import health
 from web.auth import guard, public, tokens
 from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
+from web.headers import SecurityHeaders
 from web.openapi import INFO, SECURITY_SCHEMES
 from web.routes import Routes
 from worker import telemetry
 from worker.settings import settings
 from worker.telemetry.wsgi import RequestContext
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from worker.settings import Settings
 
 
 class Application(OpenAPI):
@@ -54,7 +54,6 @@ def create_app(*more: Routes) -> Application:
     app.url_map.strict_slashes = False
     problems.register(app)
     guard.register(app)
-    app.after_request(_secure)
     for blueprint in (*api.BLUEPRINTS, *more):
         app.register_api(blueprint)
     app.register_blueprint(pages.routes)
@@ -63,18 +62,15 @@ def create_app(*more: Routes) -> Application:
         app.add_url_rule("/metrics", view_func=public(health.metrics))
     commands.register(app)
     guard.check_marks(app)
-    if given.trusted_proxies:
-        count = given.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
-    app.wsgi_app = RequestContext(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _in_front_of(app.wsgi_app, given)  # type: ignore[method-assign, assignment]
     return app
 
 
-def _secure(response: Response) -> Response:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.path.startswith("/api/"):
-        response.headers["Cache-Control"] = "no-store"
-    if settings().is_production:
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    return response
+def _in_front_of(app: WSGIApplication, given: Settings) -> WSGIApplication:
+    """Return `app` with what each request passes before it, the outermost last."""
+    if not given.sentry_traces_rate:
+        # Who has requests traced is shown each of them under the name of its view.
+        app = webhooks.in_front_of(app)
+    if given.trusted_proxies:
+        app = ProxyFix(app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies)
+    return RequestContext(SecurityHeaders(app, is_production=given.is_production))

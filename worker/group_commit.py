@@ -15,6 +15,12 @@ from typing import Generic, TypeVar, cast
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Flush = Callable[[list[Item]], tuple[Sequence[Answer | Exception], Callable[[], None]]]
+Defer = Callable[[Callable[[], None]], None]
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Do it now: the `Defer` of who cannot wait."""
+    work()
 
 
 class Hopeless(Exception):
@@ -41,8 +47,8 @@ class GroupCommit(Generic[Item, Answer]):
     """Joins the items of many threads into groups for `flush`.
 
     Args:
-        flush: takes a group; returns an answer or an error for each item, and what the leader
-            does once all of them have been told. An error that it raises is everybody's.
+        flush: takes a group; returns an answer or an error for each item, and what is done once
+            all of them have been told. An error that it raises is everybody's.
         lanes: how many groups may be under way at once.
         most: items of a group at most.
         largest: size of a group at most, unless one item alone is larger.
@@ -58,8 +64,12 @@ class GroupCommit(Generic[Item, Answer]):
         self._free_lanes = lanes
         self._queue: deque[_Waiting[Item, Answer]] = deque()
 
-    def put(self, item: Item, *, size: int) -> Answer:
-        """Return the item's answer, or raise its error; waits no longer than two flushes last."""
+    def put(self, item: Item, *, size: int, defer: Defer = at_once) -> Answer:
+        """Return the item's answer, or raise its error; waits no longer than two flushes last.
+
+        Args:
+            defer: is given what follows the flush, when the item's thread has led its group.
+        """
         mine: _Waiting[Item, Answer] = _Waiting(item, size)
         with self._lock:
             # A lane is free only while nobody waits: who ends one hands it on.
@@ -71,12 +81,12 @@ class GroupCommit(Generic[Item, Answer]):
         if mine.group is None:
             mine.bell.acquire()
         if mine.group is not None:
-            self._lead(mine.group)
+            self._lead(mine.group, defer)
         if isinstance(mine.answer, Exception):
             raise mine.answer
         return cast(Answer, mine.answer)
 
-    def _lead(self, group: list[_Waiting[Item, Answer]]) -> None:
+    def _lead(self, group: list[_Waiting[Item, Answer]], defer: Defer) -> None:
         answers: Sequence[Answer | Exception] = []
         afterwards: Callable[[], None] | None = None
         try:
@@ -90,7 +100,7 @@ class GroupCommit(Generic[Item, Answer]):
             self._hand_on()
             self._tell(group, answers)
         if afterwards is not None:
-            afterwards()
+            defer(afterwards)
 
     @staticmethod
     def _tell(group: list[_Waiting[Item, Answer]], answers: Sequence[Answer | Exception]) -> None:

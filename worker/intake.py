@@ -26,9 +26,9 @@ from models.clock import now
 from models.ids import new_id
 from models.outbox import queue_of
 from models.webhooks import HANDLED
-from worker import dispatch
+from worker import crash, dispatch
 from worker.database import AWAY, CONFLICTS, ring
-from worker.group_commit import GroupCommit, Hopeless
+from worker.group_commit import Defer, GroupCommit, Hopeless, at_once
 from worker.settings import settings
 from worker.signatures import Event
 
@@ -174,14 +174,17 @@ class Intake:
         self._resend_after = timedelta(seconds=resend_after_s)
         self._commit: GroupCommit[Arrival, Outcome] = GroupCommit(self._flush, lanes=lanes)
 
-    def store(self, arrival: Arrival) -> Outcome:
+    def store(self, arrival: Arrival, defer: Defer = at_once) -> Outcome:
         """Store an event and owe its handling; return when that is committed.
+
+        Args:
+            defer: is given the ringing for the group, if it falls to this caller.
 
         Raises:
             NotStored: not known to be stored; the provider must send it again.
             Unkeepable: the database refuses this event.
         """
-        return self._commit.put(arrival, size=len(arrival.event.payload))
+        return self._commit.put(arrival, size=len(arrival.event.payload), defer=defer)
 
     def close(self) -> None:
         """Give its connections up; the next event opens new ones."""
@@ -195,6 +198,7 @@ class Intake:
         except pymysql.MySQLError:
             # One of them may be at fault: each on its own, so that the others are stored.
             answers = self._one_by_one(group, debts, moment)
+        crash.point("outbox.committed")  # here nobody has an answer yet
         return answers, lambda: _ring(debts, moment)
 
     def _one_by_one(

@@ -22,10 +22,15 @@ NAME = re.compile(r"[!-~]{1,100}")
 ACCOUNT = re.compile(r"[!-~]{1,50}")
 # What fits the columns, and no space: MySQL compares without trailing ones.
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
+NEEDLE = b"client_secret"
 CLIENT_SECRET = re.compile(
-    rb'("client_secret"\s*:\s*")(?:[^"\\]|\\.)*|(client_secret=)[^"&#\\]*'  # no escape is cut
+    rb'client_secret(?:("\s*:\s*")(?:[^"\\]|\\.)*|=(?:[^"&#\\]|\\u(?!002[236]|005[cC])[0-9a-fA-F]{4})*)'
 )
 # Lets its holder confirm the payment: no row keeps it, neither as a field nor in a redirect's URL.
+# Begins with plain letters, for which `re` looks twenty times as fast as for a choice.
+ESCAPE = re.compile(rb"\\(?:u00(3[dD]|5[fF]|6[3569cCeE]|7[234])|.)")
+# Each escape of a text, whole, so that an escaped backslash opens none; its group is one that
+# stands for a character of the needle.
 
 
 class Refused(Exception):
@@ -111,10 +116,22 @@ def event_of(body: bytes) -> Event:
 
 
 def _without_secrets(body: bytes) -> bytes:
-    """Blank the client secrets, and leave every other byte as it is."""
-    if b"client_secret" not in body:
+    """Blank the client secrets, and leave every other byte as it is.
+
+    Args:
+        body: valid JSON: backslashes stand within texts only.
+    """
+    if b"\\u00" in body:
+        # The needle itself may be written with escapes; then the body is kept without those.
+        plain = ESCAPE.sub(_plain, body)
+        body = plain if NEEDLE in plain else body
+    if NEEDLE not in body:
         return body
-    return CLIENT_SECRET.sub(lambda found: found[1] or found[2], body)
+    return CLIENT_SECRET.sub(lambda found: NEEDLE + (found[1] or b"="), body)
+
+
+def _plain(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode()) if escape[1] else escape[0]
 
 
 def _word(value: object, pattern: re.Pattern[str], name: str) -> str:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import Blueprint
 
-from web.webhooks.stripe import receive_stripe
+from web.webhooks.door import Door
+from web.webhooks.stripe import PATH, SIGNATURE, receive_stripe, take
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 blueprint.post("/stripe")(receive_stripe)
+
+
+def in_front_of(app: WSGIApplication) -> WSGIApplication:
+    """Return `app` with the doors of the webhooks before it."""
+    return Door(app, PATH, SIGNATURE, take)

@@ -62,7 +62,10 @@ class Door:
         """Post a body, properly signed unless `signed` or `headers` say otherwise."""
         if headers is None:
             headers = {"Stripe-Signature": signature(body) if signed is None else signed}
-        return self.app.test_client().post(PATH, data=body, headers=dict(headers))
+        response = self.app.test_client().post(PATH, data=body, headers=dict(headers))
+        response.get_data()
+        response.close()  # as a server does once the answer is sent
+        return response
 
     def stored(self) -> list[Any]:
         """Return the stored events in the order of their ids."""

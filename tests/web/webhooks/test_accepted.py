@@ -82,6 +82,37 @@ def test_a_client_secret_of_any_characters_leaves_no_more_than_an_empty_text(
     assert kept["last"] is True
 
 
+ESCAPED = {
+    "a field": rb'"client\u005fsecret": "pi_1_secret_2"',
+    "a field with capital digits": rb'"\u0063lient\u005Fsecre\u0074": "pi_1_secret_2"',
+    "its text": rb'"client_secret": "pi_1\u005fsecret\u005f2"',
+    "an address": rb'"url": "/?a=1\u0026client_secret\u003dpi_1_secret_2\u0026b=2"',
+    "a secret in an address": rb'"url": "/?client_secret=pi_1\u005fsecret_2"',
+    "after a backslash": rb'"note": "\\\u0063lient_secret=pi_1_secret_2"',
+}
+
+
+@pytest.mark.parametrize("field", ESCAPED.values(), ids=ESCAPED)
+def test_no_row_keeps_a_client_secret_that_is_written_with_escapes(
+    door: Door, field: bytes
+) -> None:
+    body = event("evt_1").replace(b'"amount": 1099', field + b', "amount": 1099')
+    assert "secret_2" in str(json.loads(body))
+    assert_received(door.post(body))
+    kept = door.stored()[0].payload["data"]["object"]
+    assert "secret_2" not in str(kept)
+    assert kept["amount"] == 1099
+
+
+def test_an_escape_that_only_looks_like_one_is_kept_to_the_letter(door: Door) -> None:
+    note = rb'"note": "client\\u005fsecret=1 \u0063lean"'
+    body = event("evt_1").replace(b'"amount": 1099', note)
+    assert_received(door.post(body))
+    with door.database.connect() as connection:
+        query = "SELECT CAST(payload AS CHAR) FROM payment_webhooks"
+        assert connection.exec_driver_sql(query).scalar_one() == body.decode()
+
+
 def test_its_rows_and_its_message_are_those_that_the_models_would_make(door: Door) -> None:
     assert_received(door.post(event("evt_1")))
     with Session(door.database) as session:
