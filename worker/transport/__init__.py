@@ -21,6 +21,9 @@ from kombu.transport import redis as stock
 
 from worker.transport.channel import Channel
 from worker.transport.poller import Poller
+from worker.transport.wire import ChannelClosed, Herald, Refused
+
+__all__ = ["Channel", "ChannelClosed", "Herald", "Refused", "Transport", "register"]
 
 
 class Transport(stock.Transport):  # type: ignore[misc]

@@ -6,7 +6,9 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -19,7 +21,7 @@ from kombu.utils.json import dumps, loads
 
 from worker.transport.scripts import PUT_BACK, TAKE, TAKE_SHA
 from worker.transport.unacked import QoS
-from worker.transport.wire import ChannelClosed, Wire
+from worker.transport.wire import ChannelClosed, Herald, Wire
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,17 @@ UNREADABLE = "unreadable"
 # The list where messages end that are no messages.
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What Redis was asked for and has not answered."""
+
+    queues: list[str]
+    tags: list[str]
+    # Under which messages may be taken.
+    acks: list[str]
+    arguments: list[Any]
+
+
 class Channel(stock.Channel):  # type: ignore[misc]
     """A channel that takes messages by script and waits for them queue by queue."""
 
@@ -43,8 +56,10 @@ class Channel(stock.Channel):  # type: ignore[misc]
 
     def __init__(self, connection: Any, **options: Any) -> None:
         self._shared: Any = None
+        self._herald: Herald | None = None
         self._acks: deque[str] = deque()
         self._prefix = f"{uuid4().hex}."
+        self._sent = count()
         self._number = 0
         # Queues that may hold messages, the next to be served first.
         self._ripe: OrderedDict[str, None] = OrderedDict()
@@ -55,8 +70,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
         self._taken: deque[tuple[str, str, bytes]] = deque()
         # Tags under which messages may have been taken whose answer never came.
         self._unheard: list[str] = []
-        # What is asked now: queues, room, acknowledged tags and the script's arguments.
-        self._asked: tuple[list[str], int, list[str], list[Any]] = ([], 0, [], [])
+        self._asked: Asked | None = None
         super().__init__(connection, **options)
 
     # Connections
@@ -79,6 +93,19 @@ class Channel(stock.Channel):  # type: ignore[misc]
                 client = self._shared = self._create_client()
         yield client
 
+    def _next_delivery_tag(self) -> str:
+        # As unique as kombu's random ones, without asking the system for each.
+        return f"{self._prefix}sent.{next(self._sent)}"
+
+    def _put_fanout(self, exchange: str, message: Any, routing_key: str, **options: Any) -> None:
+        if options.get("_publish_batch") is not None:
+            super()._put_fanout(exchange, message, routing_key, **options)
+            return
+        if self._herald is None or self._herald.pool is not self._pool:
+            self._herald = Herald(self.pool)
+        for topic in self._get_publish_topics(exchange, routing_key):
+            self._herald.send("PUBLISH", topic, dumps(message))
+
     def _on_connection_disconnect(self, connection: Any) -> None:
         if self._in_poll is connection:
             self._give_up_answer()
@@ -89,10 +116,10 @@ class Channel(stock.Channel):  # type: ignore[misc]
         super()._on_connection_disconnect(connection)
 
     def _give_up_answer(self) -> None:
-        _, room, acks, _ = self._asked
-        self._in_poll = None
-        self._acks.extendleft(acks)
-        self._unheard += [f"{self._prefix}{self._number - 1 - i}" for i in range(room)]
+        asked, self._asked, self._in_poll = self._asked, None, None
+        if asked is not None:
+            self._acks.extendleft(asked.acks)
+            self._unheard += asked.tags
 
     # Consumers
 
@@ -122,13 +149,12 @@ class Channel(stock.Channel):  # type: ignore[misc]
 
     def basic_get(self, queue: str, no_ack: bool = False, **_options: Any) -> Any:  # noqa: FBT001, FBT002  kombu's
         """Take one message now, or None."""
-        command = self._command([queue], 1, [], unacknowledged={queue} if no_ack else set())
-        number = self._number - 1
+        asked = self._ask_for([queue], 1, [], unacknowledged={queue} if no_ack else set())
         with self.conn_or_acquire() as client:
-            _, taken = client.eval(TAKE, *command)
+            _, taken = client.eval(TAKE, *asked.arguments)
         if not taken:
             return None
-        tag = f"{self._prefix}{number}"
+        [tag] = asked.tags
         payload = self._readable(queue, tag, taken[1])
         if payload is None:
             return None
@@ -201,6 +227,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
             log.warning("what was not acknowledged comes back by its timeout: %s", error)
             self._acks.clear()
         self._in_poll = None
+        cycle = self.connection.cycle
         try:
             super().close()
         except lost:
@@ -208,8 +235,12 @@ class Channel(stock.Channel):  # type: ignore[misc]
             self._disconnect_pools()
             self._close_clients()
             virtual.Channel.close(self)
+        finally:
+            cycle.forget(self)
 
     def _settle(self) -> None:
+        if self._herald is not None:
+            self._herald.close()
         if self._in_poll:
             self._read_answer()
         # Undelivered, but ours: they go back with the rest.
@@ -241,24 +272,26 @@ class Channel(stock.Channel):  # type: ignore[misc]
 
     def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002  kombu's
         room = self.qos.can_consume_max_estimate()
-        room = CHUNK if room is None else min(room, CHUNK)
+        queues = list(self._ripe) if room != 0 else []
         acks = [self._acks.popleft() for _ in range(min(len(self._acks), MOST_ACKS))]
-        queues = list(self._ripe) if room else []
         if not queues and not acks:
             return
-        command = self._command(queues, room, acks, unacknowledged=self._unacknowledged)
-        self._asked = (queues, room, acks, command)
+        room = min(CHUNK if room is None else room, CHUNK) if queues else 0
+        self._asked = self._ask_for(queues, room, acks, unacknowledged=self._unacknowledged)
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        self.client.connection.send_command("EVALSHA", TAKE_SHA, *command)
+        self.client.connection.send_command("EVALSHA", TAKE_SHA, *self._asked.arguments)
 
-    def _command(
+    def _ask_for(
         self, queues: list[str], room: int, acks: list[str], *, unacknowledged: set[str]
-    ) -> list[Any]:
+    ) -> Asked:
         kinds = "".join("n" if queue in unacknowledged else "a" for queue in queues)
-        first, self._number = self._number, self._number + room
         keys = [self.unacked_index_key, self.unacked_key, *queues]
-        return [len(keys), *keys, room, self._prefix, first, kinds, *acks]
+        first, self._number = self._number, self._number + room
+        tags = [f"{self._prefix}{first + i}" for i in range(room)]
+        return Asked(
+            queues, tags, acks, [len(keys), *keys, room, self._prefix, first, kinds, *acks]
+        )
 
     def _brpop_read(self, **_options: Any) -> bool:
         if not self._in_poll:
@@ -276,27 +309,28 @@ class Channel(stock.Channel):  # type: ignore[misc]
         return delivered
 
     def _read_answer(self) -> None:
-        connection = self._in_poll
-        queues, room, _, command = self._asked
+        connection, asked = self._in_poll, self._asked
+        if asked is None:
+            raise ChannelClosed("nothing was asked on this connection")
         try:
-            empty, taken = connection.read_response()
-        except redis.exceptions.NoScriptError:
-            # A new Redis, or one whose scripts were flushed.
-            connection.send_command("EVAL", TAKE, *command)
-            empty, taken = connection.read_response()
-        except self.connection_errors:
+            try:
+                empty, taken = connection.read_response()
+            except redis.exceptions.NoScriptError:
+                # A new Redis, or one whose scripts were flushed.
+                connection.send_command("EVAL", TAKE, *asked.arguments)
+                empty, taken = connection.read_response()
+        except BaseException:
+            # Whatever comes on it later is no answer to what is asked next.
             connection.disconnect()
             raise
-        self._in_poll = None
-        number = self._number - room
-        for position, raw in zip(taken[::2], taken[1::2], strict=True):
-            queue = queues[position]
-            self._taken.append((queue, f"{self._prefix}{number}", raw))
-            number += 1
+        self._in_poll = self._asked = None
+        for position, raw, tag in zip(taken[::2], taken[1::2], asked.tags, strict=False):
+            queue = asked.queues[position]
+            self._taken.append((queue, tag, raw))
             if queue in self._ripe:
                 self._ripe.move_to_end(queue)
         for position in empty:
-            self._ripe.pop(queues[position], None)
+            self._ripe.pop(asked.queues[position], None)
 
     def _readable(self, queue: str, tag: str, raw: bytes) -> dict[str, Any] | None:
         try:

@@ -14,10 +14,15 @@ from worker.transport.channel import WAIT_S
 
 log = logging.getLogger(__name__)
 
+LOOK_ROUND_S = 1.0
+# Without an event loop's timers: how often to look for lost connections and dead workers.
+
 
 class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
     """Watches the sockets of all channels."""
 
+    _chan_to_sock: dict[Any, Any]
+    _fd_to_chan: dict[int, Any]
     add_reader: Callable[..., None] | None = None
 
     @property
@@ -35,6 +40,11 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
         if self.add_reader is not None:
             fileno = client.connection._sock.fileno()  # noqa: SLF001  as kombu's own
             self.add_reader(fileno, self.on_readable, fileno)
+
+    def forget(self, channel: Any) -> None:
+        """Let go of a channel that is closed; kombu would keep it as long as the connection."""
+        self._chan_to_sock = {k: v for k, v in self._chan_to_sock.items() if k[0] is not channel}
+        self._fd_to_chan = {k: v for k, v in self._fd_to_chan.items() if v[0] is not channel}
 
     def on_poll_start(self) -> None:
         """Send what there is to send."""
@@ -64,13 +74,14 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
             self.maybe_refresh_binding_expiry()
             while True:
                 self.on_poll_start()
-                events = self.poller.poll(max(0.0, ends - monotonic()))
+                events = self.poller.poll(max(0.0, min(ends - monotonic(), LOOK_ROUND_S)))
                 delivered = [self.on_readable(fileno) for fileno, _ in events or ()]
                 if any(delivered):
                     return
-                if monotonic() >= ends:
+                if not events:
                     self.maybe_check_brpop_health()
                     self.maybe_restore_messages()
+                if monotonic() >= ends:
                     raise Empty
         finally:
             self._in_protected_read = False
