@@ -1,0 +1,50 @@
+"""A Celery app whose task leaves a mark of its number, to count what ran."""
+
+import os
+import time
+from functools import cache
+
+import redis
+from celery import Celery
+
+from worker import transport
+
+transport.register()
+QUEUES = ("one", "two", "three")
+
+app = Celery("marking", broker=os.environ.get("BROKER_URL"))
+app.conf.update(
+    task_default_queue="one",
+    task_ignore_result=True,
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_soft_shutdown_timeout=2.0,
+    broker_transport_options={
+        "visibility_timeout": 2,
+        "unacked_restore_interval": 0.5,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+    },
+)
+
+
+@cache
+def client() -> redis.Redis:
+    return redis.Redis.from_url(os.environ["BROKER_URL"])
+
+
+@app.task(name="mark")
+def mark(number: int, wait_s: float = 0.0, times: int = 1) -> None:
+    """Mark, after a wait in steps that a soft shutdown can end between."""
+    for _ in range(times):
+        time.sleep(wait_s)
+    client().rpush("marks", number)
+
+
+@app.task(name="mark_redelivered", bind=True)
+def mark_redelivered(self) -> None:
+    """Mark whether the message had been taken before."""
+    again = bool(self.request.delivery_info.get("redelivered"))
+    client().rpush("marks", int(again))
+    while not again:
+        time.sleep(0.1)
