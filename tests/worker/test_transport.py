@@ -297,6 +297,24 @@ def test_what_was_taken_as_the_connection_broke_goes_back_on_close(shop, send, c
     assert client.llen("one") == 1
 
 
+def test_a_consumer_that_is_cut_off_puts_back_what_it_holds_at_once(shop, send, client):
+    send("one", "done", "held")
+    cut = shop().consume()
+    cut.drain(2)
+    exchange = kombu.Exchange("news", type="fanout")
+    cut.connection.Producer(cut.channel).publish(1, exchange=exchange, declare=[exchange])
+    cut.channel.connection.cycle.add_reader = lambda *_: None
+    cut.messages[0].ack()
+    for each in client.client_list():
+        if each["cmd"] != "client|list":
+            client.client_kill_filter(_id=each["id"])
+    with pytest.raises(cut.connection.connection_errors):
+        cut.drain(1, timeout_s=2)
+    cut.connection.release()
+    assert held(client) == (0, 0)
+    assert shop().consume().drain(1) == ["held"]
+
+
 def test_a_rejected_message_is_gone_or_last_in_its_queue(shop, send, client):
     send("one", "drop", "later", "next")
     mine = shop(room=1).consume()

@@ -221,12 +221,14 @@ class Channel(stock.Channel):  # type: ignore[misc]
         if self.closed:
             return
         lost = (*self.connection_errors, redis.ResponseError)
-        try:
-            self._settle()
-        except lost as error:
-            log.warning("what was not acknowledged comes back by its timeout: %s", error)
-            self._acks.clear()
+        # Each by itself: one connection may be lost and another not.
+        for step in (self._hear_last, self._put_back_all):
+            try:
+                step()
+            except lost as error:
+                log.warning("a channel closes with a connection lost: %s", error)
         self._in_poll = None
+        self._acks.clear()
         cycle = self.connection.cycle
         try:
             super().close()
@@ -238,11 +240,15 @@ class Channel(stock.Channel):  # type: ignore[misc]
         finally:
             cycle.forget(self)
 
-    def _settle(self) -> None:
-        if self._herald is not None:
-            self._herald.close()
-        if self._in_poll:
-            self._read_answer()
+    def _hear_last(self) -> None:
+        try:
+            if self._in_poll:
+                self._read_answer()
+        finally:
+            if self._herald is not None:
+                self._herald.close()
+
+    def _put_back_all(self) -> None:
         # Undelivered, but ours: they go back with the rest.
         undelivered = [*(tag for _, tag, _ in self._taken), *self._unheard]
         self._taken.clear()
