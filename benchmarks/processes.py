@@ -51,10 +51,17 @@ class Gunicorn:
     Args:
         app: `module:callable`.
         python: of the environment that the app runs in.
+        options: of gunicorn's command line, besides those that all have.
     """
 
     def __init__(
-        self, name: str, app: str, environ: Mapping[str, str], *, python: str = sys.executable
+        self,
+        name: str,
+        app: str,
+        environ: Mapping[str, str],
+        *,
+        python: str = sys.executable,
+        options: Sequence[str] = (),
     ) -> None:
         self.port = free_port()
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -62,7 +69,7 @@ class Gunicorn:
         command = [python, "-m", "gunicorn", app, "-k", "gthread", "-b", f"127.0.0.1:{self.port}"]
         command += ["-w", str(WORKERS), "--threads", str(THREADS), "--keep-alive", "75"]
         self._child = Child(
-            [*command, "--log-level", "warning"],
+            [*command, "--log-level", "warning", *options],
             env={**os.environ, **environ},
             output=self._log,
         )

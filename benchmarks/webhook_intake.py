@@ -5,8 +5,10 @@ callback, as ours leaves it to a worker), with an event that it only keeps, and 
 handles the payment within the request and fetches it from an API (a stub, whose cost is not
 counted).
 
-Each has the same gunicorn, MariaDB and Valkey, and the same signed events of 3 KB. They take
-turns, several rounds, so that a neighbour's noise falls on all; the figures are medians.
+Each has the same gunicorn, MariaDB and Valkey, and the same signed events of 3 KB. Ours stands
+there twice: like the others, none of which logs a request, and with its own configuration, which
+does. They take turns, several rounds, so that a neighbour's noise falls on all; the figures are
+medians.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ from sandbox.children import Child, free_port
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 
 KEY = "whsec_of_the_benchmark"
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 2.0
+STEADY_SECONDS = 4.0
 CONNECTIONS = 32
 STEADY_RATE = 100.0
 # Requests a second at which the times of all are compared; within what each but dj-stripe can do.
 NAME = "webhook_intake"
+OURS = "web.app:create_app()"
+PATH = "/api/v1/webhooks/stripe"
 DJSTRIPE = "benchmarks.peers.djstripe_site"
 
 
@@ -104,7 +109,8 @@ def start_peers(held: ExitStack, mariadb: PrivateMariaDB, valkey: PrivateValkey)
 
     peers = [
         Peer("Flask hello", "/hello", serve("hello", "benchmarks.peers.hello:app")),
-        Peer("ours", "/api/v1/webhooks/stripe", serve("ours", "web.app:create_app()")),
+        Peer("ours", PATH, serve("ours", OURS)),
+        Peer("ours, as it ships", PATH, serve("shipped", OURS, options=["-c", "web/gunicorn.py"])),
         Peer(
             "usual design",
             "/naive",
@@ -175,8 +181,13 @@ def run() -> None:
             for peer in peers:
                 full[peer.name].append(load(peer))
             for peer in peers:
-                steady[peer.name].append(load(peer, rate=STEADY_RATE))
-        ours = [figures["answered"] for figures in full["ours"] + steady["ours"]]
+                steady[peer.name].append(load(peer, rate=STEADY_RATE, seconds=STEADY_SECONDS))
+        ours = [
+            figures["answered"]
+            for name in full
+            if name.startswith("ours")
+            for figures in full[name] + steady[name]
+        ]
         check_stored(mariadb, valkey, sum(ours))
     tell(full, steady)
 
@@ -222,17 +233,23 @@ def tell(full: dict[str, list[dict[str, Any]]], steady: dict[str, list[dict[str,
     print(f"A 4 KB write to the disk: p50 {syncs_ms[50]:.1f} ms, p99 {syncs_ms[98]:.1f} ms")
     keep(NAME, sync_p50_ms=round(syncs_ms[50], 2), sync_p99_ms=round(syncs_ms[98], 2))
     found = {row["peer"]: row for row in rows}
-    ours, hello = found["ours"], found["Flask hello"]
-    for peer in [name for name in found if name.startswith("dj-stripe")]:
+    for ours in [name for name in found if name.startswith("ours")]:
+        judge(ours, found)
+
+
+def judge(name: str, found: dict[str, dict[str, Any]]) -> None:
+    """Print the ratios of one of ours against the goals."""
+    ours, hello = found[name], found["Flask hello"]
+    for peer in [each for each in found if each.startswith("dj-stripe")]:
         ratio = ours["CPU µs"] / found[peer]["CPU µs"]
-        against_goal(NAME, f"CPU against {peer}", ratio, "<=", 1 / 20)
+        against_goal(NAME, f"{name}: CPU against {peer}", ratio, "<=", 1 / 20)
     ratio = ours["CPU µs"] / found["usual design"]["CPU µs"]
-    against_goal(NAME, "CPU against the usual design", ratio, "<=", 1 / 4)
+    against_goal(NAME, f"{name}: CPU against the usual design", ratio, "<=", 1 / 4)
     ratio = ours["requests/s"] / hello["requests/s"]
-    against_goal(NAME, "rate against Flask hello", ratio, ">=", 0.33)
+    against_goal(NAME, f"{name}: rate against Flask hello", ratio, ">=", 0.33)
     for column in (f"p99 ms at {STEADY_RATE:.0f}/s", "p99 ms"):
         ratio = ours[column] / hello[column]
-        against_goal(NAME, f"{column} against Flask hello", ratio, "<=", 2)
+        against_goal(NAME, f"{name}: {column} against Flask hello", ratio, "<=", 2)
 
 
 if __name__ == "__main__":

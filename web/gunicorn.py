@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Any
+
 from worker.settings import settings
 from worker.telemetry.gunicorn_log import GunicornLog
 
@@ -30,3 +33,9 @@ control_socket_disable = True
 
 logger_class = GunicornLog
 proc_name = "paybeat-web"
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001  gunicorn passes it
+    """Keep what was loaded out of the collector's sight: going through it stops all for 90 ms."""
+    gc.collect()
+    gc.freeze()
