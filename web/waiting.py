@@ -46,13 +46,21 @@ def preference() -> Preference:
     return Preference(settings().wait_s)
 
 
-@cache
 def seats() -> threading.BoundedSemaphore:
     """Return the seats of those who wait: an eighth of the threads is kept for who need not.
 
     Else a provider that is slow would keep webhooks and health checks out.
     """
-    threads = settings().web_threads
+    with _SEATING:
+        return _seats_of(settings().web_threads)
+
+
+_SEATING = threading.Lock()
+# `cache` alone would make new seats for each of those who come first together.
+
+
+@cache
+def _seats_of(threads: int) -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(max(1, threads - max(1, threads // 8)))
 
 

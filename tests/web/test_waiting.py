@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ import pytest
 
 from web.waiting import Preference, preference, seats, wait_for
 from worker import replies
+from worker.settings import settings
 
 BEGUN = "/api/v1/probe/begun"
 
@@ -65,17 +67,39 @@ def test_a_reply_that_does_not_come_is_waited_for_no_longer_than_wished(owner, m
 
 def test_those_who_wait_leave_threads_to_those_who_need_not(use):
     use(web_threads="8")
-    seats.cache_clear()
-    try:
-        with ThreadPoolExecutor(9) as pool:
-            began = time.monotonic()
+    with ThreadPoolExecutor(9) as pool:
+        began = time.monotonic()
 
-            def wait(_):
-                wait_for(replies.new_key(), Preference(2))
-                return time.monotonic() - began
+        def wait(_):
+            wait_for(replies.new_key(), Preference(2))
+            return time.monotonic() - began
 
-            took_s = sorted(pool.map(wait, range(9)))
-    finally:
-        seats.cache_clear()
+        took_s = sorted(pool.map(wait, range(9)))
     assert [each > 1.9 for each in took_s] == [False] * 2 + [True] * 7
     assert took_s[1] < 1
+
+
+def test_those_who_come_first_together_share_the_same_seats(use, often):
+    with ThreadPoolExecutor(8) as pool:
+        for threads in range(100, 130):
+            use(web_threads=str(threads))
+            settings()
+            come: list[int] = []
+
+            def take(number, come=come):
+                come.append(number)
+                # All of them are running; woken from a barrier they would come one by one.
+                while len(come) < 8:
+                    pass
+                return seats()
+
+            assert len(set(pool.map(take, range(8)))) == 1
+
+
+@pytest.fixture
+def often():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
