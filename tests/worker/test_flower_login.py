@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -13,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from sandbox.children import Child, free_port
+from tests.bare import bare_environ
 from tests.waiting import wait_for
 from worker.flower_login import Login
 
@@ -31,12 +31,7 @@ def flower(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("flower")
     argv = [ROOT / ".venv" / "bin" / "celery", "-A", "worker.app", "flower"]
     argv += ["--conf=worker/flowerconfig.py", f"--db={folder / 'events'}"]
-    env = {
-        "PATH": os.environ["PATH"],
-        "BROKER_URL": broker_url,
-        "FLOWER_PORT": str(port),
-        "FLOWER_LOGIN": f"ada:{HASH}",
-    }
+    env = bare_environ(BROKER_URL=broker_url, FLOWER_PORT=str(port), FLOWER_LOGIN=f"ada:{HASH}")
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as output, Child(argv, env=env, cwd=ROOT, output=output):
         wait_for(lambda: status(f"{url}/healthcheck") == 200)

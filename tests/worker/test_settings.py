@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import fields
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bare import bare_environ
 from worker.settings import InvalidSettings, Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_every_process_shows_its_sentences_and_no_traceback(command):
     ended = subprocess.run(
         [ROOT / ".venv" / "bin" / command[0], *command[1:]],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PAYBEAT_ENV": "production", "PORT": "none"},
+        env=bare_environ(PAYBEAT_ENV="production", PORT="none"),
         capture_output=True,
         text=True,
         timeout=30,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from sandbox.children import Child
+from tests.bare import bare_environ
 from tests.worker.telemetry.doubles import SentryIngest, StatsdAgent
 
 ROOT = Path(__file__).parents[3]
@@ -61,16 +61,16 @@ def observed(argv: list[str], folder: Path, **environ: str) -> Iterator[Observed
     """Run a command of ours with all telemetry switched on, towards stand-ins."""
     log = folder / "log"
     with SentryIngest() as sentry, StatsdAgent() as statsd, log.open("wb") as output:
-        env = {
-            "PATH": os.environ["PATH"],
-            "LOG_FORMAT": "json",
-            "SENTRY_DSN": sentry.dsn,
-            "SENTRY_TRACES_RATE": "1",
-            "DATADOG_HOST": "127.0.0.1",
-            "DATADOG_PORT": str(statsd.port),
-            "METRICS_ENABLED": "true",
-            "METRICS_DIR": str(folder / "metrics"),
-        } | environ
+        env = bare_environ(
+            LOG_FORMAT="json",
+            SENTRY_DSN=sentry.dsn,
+            SENTRY_TRACES_RATE="1",
+            DATADOG_HOST="127.0.0.1",
+            DATADOG_PORT=str(statsd.port),
+            METRICS_ENABLED="true",
+            METRICS_DIR=str(folder / "metrics"),
+            **environ,
+        )
         with Child([str(BIN / argv[0]), *argv[1:]], env=env, cwd=ROOT, output=output) as child:
             yield Observed(child, log, sentry, statsd)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.bare import bare_environ
 from tests.worker.telemetry.canaries import CANARIES, leaked, spill
 from worker.settings import load
 from worker.telemetry import bind
@@ -173,7 +173,7 @@ def test_what_nobody_caught_is_logged_and_redacted():
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
+        env=bare_environ(),
         capture_output=True,
         text=True,
         timeout=30,
