@@ -427,6 +427,18 @@ def test_a_redis_that_stops_is_a_lost_connection(shop, fresh_valkey):
         assert there.ping()
 
 
+def test_a_channel_whose_connection_was_given_up_says_so(shop):
+    mine = shop()
+    transport_ = mine.connection.transport
+    mine.channel._disconnect_pools()
+    given_up, transport_.client = transport_.client, None
+    # Celery takes an AttributeError here for the end of the worker.
+    with pytest.raises(transport.ChannelClosed):
+        mine.channel.put_back(["a"])
+    assert issubclass(transport.ChannelClosed, mine.connection.connection_errors)
+    transport_.client = given_up
+
+
 def refuse_without_replicas(client: redis.Redis) -> Callable[[], Any]:
     client.config_set("min-replicas-to-write", 1)
     return lambda: client.config_set("min-replicas-to-write", 0)
