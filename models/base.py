@@ -36,6 +36,9 @@ from models.ids import new_id
 
 COMPANY = "company_id"
 SPANS = "spans_companies"
+# How often a session has turned to a company; what it wrote and whose it was found to be.
+TURNS = "turns"
+_VOUCHED = "vouched"
 
 _Statement = TypeVar("_Statement", bound=Executable)
 
@@ -166,9 +169,42 @@ def _fence(state: ORMExecuteState) -> None:
 @event.listens_for(Session, "before_flush")
 def _fence_writes(session: Session, flush: UOWTransaction, instances: object) -> None:  # noqa: ARG001
     """Refuse to write a row of another company's than the session's."""
+    _vouch(session)
+    session.info.pop(_VOUCHED, None)
+
+
+def turn_to(session: Session, company_id: UUID | None, *, request_id: str | None = None) -> None:
+    """Let a session that acts for many act for this company from here on.
+
+    What was written so far is checked to be of the company that it was written for.
+    """
+    _vouch(session)
+    session.info[COMPANY] = company_id
+    session.info["request_id"] = request_id
+    session.info[TURNS] = session.info.get(TURNS, 0) + 1
+
+
+def _vouch(session: Session) -> None:
     company_id = session.info.get(COMPANY)
     if company_id is None:
         return
+    vouched: set[int] = session.info.setdefault(_VOUCHED, set())
     for row in (*session.new, *session.dirty):
+        # By address: the session holds what it is yet to write.
+        if id(row) in vouched:
+            continue
         if isinstance(row, CompanyOwned) and row.company_id != company_id:
             raise Unfenced(f"{type(row).__name__} of another company")
+        vouched.add(id(row))
+
+
+class FencedSession(Session):
+    """A session that gives out no other company's row, also of those that it has loaded."""
+
+    def get(self, entity: Any, ident: Any, **how: Any) -> Any:
+        """Return the session's company's row, or None."""
+        row = super().get(entity, ident, **how)
+        company_id = self.info.get(COMPANY)
+        if company_id and isinstance(row, CompanyOwned) and row.company_id != company_id:
+            return None
+        return row

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import locks
 from models.base import CURRENCY, CompanyOwned, words
 from models.money import Money, decimals
 from models.states import Moving
@@ -114,12 +115,7 @@ def lines_of(session: Session, invoice_ids: list[UUID]) -> dict[UUID, list[Invoi
 
 def lock(session: Session, invoice_id: UUID) -> Invoice | None:
     """Return the company's invoice, locked until the commit."""
-    return session.scalars(
-        select(Invoice)
-        .where(Invoice.id == invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    return locks.lock(session, Invoice, invoice_id)
 
 
 def line_amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> Decimal:

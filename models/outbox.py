@@ -7,13 +7,13 @@ nothing owed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, Integer, String, Text, delete, func, or_, select, update
+from sqlalchemy import JSON, Index, Integer, String, Text, delete, event, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import COMPANY, Changing, words
@@ -26,6 +26,9 @@ RETRIES = 4
 STARTS = 5
 # An event's rows that one run of a task takes, so that a transaction stays short.
 BATCH = 200
+# In a session's info: what it holds for a group, and what ends with its commit.
+_TAKEN = "taken"
+_ENDED = "ended"
 
 
 class OwedStatus(StrEnum):
@@ -41,7 +44,8 @@ class Owed(Changing):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("idx_outbox_due", "status", "queue", "due_at"),
-        Index("idx_outbox_company_id", "company_id", "task"),
+        # In the order of their ids, which is that of their times.
+        Index("idx_outbox_queue", "queue", "status"),
         {"info": {"company_owned": False}},
     )
 
@@ -103,11 +107,26 @@ def enqueue(
 
 def take(session: Session, owed_id: UUID) -> Owed | None:
     """Lock what is owed for one transaction; None if it is done, dead or in other hands."""
+    taken: dict[UUID, Owed] | None = session.info.get(_TAKEN)
+    if taken is not None:
+        # Once only: a message that came twice may be in the same group twice.
+        return taken.pop(owed_id, None)
     return session.scalars(
         select(Owed)
         .where(Owed.id == owed_id, Owed.status == OwedStatus.OWED)
         .with_for_update(skip_locked=True)
     ).one_or_none()
+
+
+def take_all(session: Session, owed_ids: Collection[UUID]) -> Sequence[Owed]:
+    """Lock what is owed for a transaction that acts for many; what `take` returns is among it."""
+    found = session.scalars(
+        select(Owed)
+        .where(Owed.id.in_(sorted(owed_ids)), Owed.status == OwedStatus.OWED)
+        .with_for_update(skip_locked=True)
+    ).all()
+    session.info[_TAKEN] = {owed.id: owed for owed in found}
+    return found
 
 
 def claim(session: Session, owed_id: UUID, *, moment: datetime, for_s: float) -> Owed | None:
@@ -123,7 +142,16 @@ def claim(session: Session, owed_id: UUID, *, moment: datetime, for_s: float) ->
 
 def end(session: Session, owed_id: UUID) -> None:
     """End the debt: the effect is recorded in this same transaction."""
-    session.execute(delete(Owed).where(Owed.id == owed_id))
+    session.info.setdefault(_ENDED, []).append(owed_id)
+
+
+@event.listens_for(Session, "before_commit")
+def _delete_ended(session: Session) -> None:
+    """Delete all that the transaction has ended by one statement, after what it has written."""
+    ended = session.info.pop(_ENDED, None)
+    if ended:
+        session.flush()
+        session.execute(delete(Owed).where(Owed.id.in_(ended)))
 
 
 def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
@@ -142,11 +170,13 @@ def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
 
 def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None:
     """Put the work off without counting a failure."""
-    session.execute(
-        update(Owed)
-        .where(Owed.id == owed_id)
-        .values(due_at=until, sent_at=None, claimed_until=None, starts=0, error=why[:2000])
-    )
+    owed = session.get(Owed, owed_id)
+    if owed is None:
+        return
+    owed.due_at = until
+    owed.sent_at = owed.claimed_until = None
+    owed.starts = 0
+    owed.error = why[:2000]
 
 
 def fail(

@@ -20,10 +20,12 @@ from sqlalchemy import (
     UniqueConstraint,
     select,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
+from models import locks
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, Id, words
 from models.ids import new_id
+from models.methods import PaymentMethod, ProviderCustomer
 from models.money import Money
 from models.states import Moving
 from models.timeline import Cause
@@ -143,6 +145,29 @@ class Transaction(Moving):
         Id, _where_open("invoice_id", OPEN), sort_order=85
     )
 
+    # What a charge works from; loaded for many payments at once where many are charged together.
+    attempts: Mapped[list[PaymentAttempt]] = relationship(order_by="PaymentAttempt.number")
+    method: Mapped[PaymentMethod | None] = relationship(viewonly=True)
+    customer: Mapped[ProviderCustomer | None] = relationship(
+        primaryjoin="and_(foreign(Transaction.company_id) == ProviderCustomer.company_id,"
+        " foreign(Transaction.payment_method) == ProviderCustomer.provider)",
+        viewonly=True,
+    )
+
+    # The declined payments of the same invoice that have an intent, which could still be paid.
+    superseded: Mapped[list[Transaction]] = relationship(
+        primaryjoin="and_(Transaction.invoice_id == remote(foreign(Transaction.invoice_id)),"
+        " remote(Transaction.id) != Transaction.id,"
+        " remote(Transaction.status) == 'failed',"
+        " remote(Transaction.provider_transaction_id).is_not(None))",
+        viewonly=True,
+    )
+
+    @property
+    def open_attempt(self) -> PaymentAttempt | None:
+        """Return the attempt that has no final outcome, if there is one."""
+        return next((each for each in self.attempts if each.status in OPEN_ATTEMPT), None)
+
     @property
     def money(self) -> Money:
         """Return what is to be charged."""
@@ -216,58 +241,32 @@ class PaymentAttempt(CompanyOwned, Changing):
 
 
 def lock(session: Session, transaction_id: UUID) -> Transaction | None:
-    """Return the company's transaction, locked until the commit."""
-    return session.scalars(
-        select(Transaction)
-        .where(Transaction.id == transaction_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    """Return the company's transaction, locked until the commit, and its attempts with it.
+
+    Whoever writes an attempt holds its transaction.
+    """
+    return locks.lock(session, Transaction, transaction_id)
 
 
 def lock_existing(session: Session, transaction_id: UUID) -> Transaction:
     """Return a transaction that is known to exist, locked until the commit."""
-    payment = lock(session, transaction_id)
-    if payment is None:
-        raise LookupError(f"there is no transaction {transaction_id}")
-    return payment
+    return locks.lock_existing(session, Transaction, transaction_id)
 
 
-def open_attempt(session: Session, transaction_id: UUID) -> PaymentAttempt | None:
-    """Return the attempt that has no final outcome, if there is one."""
-    return session.scalars(
-        select(PaymentAttempt)
-        .where(PaymentAttempt.open_transaction_id == transaction_id)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-
-
-def attempts_of(session: Session, transaction_id: UUID) -> list[PaymentAttempt]:
-    """Return all attempts of a transaction, oldest first."""
-    return list(
-        session.scalars(
-            select(PaymentAttempt)
-            .where(PaymentAttempt.transaction_id == transaction_id)
-            .order_by(PaymentAttempt.number)
-        )
-    )
-
-
-def start_attempt(
-    session: Session, payment: Transaction, request: dict[str, Any]
-) -> PaymentAttempt:
+def start_attempt(payment: Transaction, request: dict[str, Any]) -> PaymentAttempt:
     """Add the next attempt. The unique keys refuse a second one beside an open one."""
     attempt_id = new_id()
     attempt = PaymentAttempt(
         id=attempt_id,
         company_id=payment.company_id,
         transaction_id=payment.id,
-        number=len(attempts_of(session, payment.id)) + 1,
+        number=len(payment.attempts) + 1,
         provider=payment.payment_method,
+        status=AttemptStatus.CALLING,
         idempotency_key=f"attempt-{attempt_id}",
         request=request,
     )
-    session.add(attempt)
+    payment.attempts.append(attempt)
     return attempt
 
 

@@ -2,49 +2,88 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from models.outbox import BATCH, Owed, OwedStatus, enqueue
-from models.timeline import Cause
+from models import outbox
+from models.clock import now
+from models.outbox import BATCH, Owed, OwedStatus
 from worker import events as relay
-from worker.app import Later, task
+from worker import telemetry
+from worker.app import Later, draining_task
 from worker.cache import CacheAway
+from worker.database import PUBLISH, in_transaction
+from worker.settings import settings
+
+log = logging.getLogger(__name__)
 
 # How soon to try again while Redis is away.
 AGAIN_S = 2.0
 
 
-@task("events.publish")
-def publish(session: Session, cause: Cause, *, events: list[dict[str, Any]]) -> None:
-    """Publish these events and whatever else the company has owed, oldest first.
+@draining_task(PUBLISH)
+def publish() -> None:
+    """Publish all that is owed to all companies, oldest first.
 
     Safe twice: a second run finds no rows. A crash between publishing and the commit publishes
     again; readers know a repeated event by its payload.
     """
-    company_id = session.info["company_id"]
+    while in_transaction(_publish_batch, None) == BATCH:
+        pass
+
+
+def _publish_batch(session: Session) -> int:
+    """Publish the oldest events; return how many debts there were."""
+    # Whoever comes second waits for the first, so that no company hears its events out of order.
     rows = session.scalars(
         select(Owed)
         .where(
-            Owed.company_id == company_id,
-            Owed.task == "events.publish",
+            Owed.queue == outbox.queue_of(PUBLISH),
             Owed.status == OwedStatus.OWED,
+            or_(Owed.failures == 0, Owed.due_at <= now()),
         )
         .order_by(Owed.id)
         .limit(BATCH)
-        .with_for_update(skip_locked=True)
+        .with_for_update()
     ).all()
-    ids = [row.id for row in rows]
-    if cause.task_id not in ids:
-        # So many older ones go first; this debt ends with the run, so it is owed anew.
-        enqueue(session, "events.publish", events=events)
-        session.flush()
-    # Before publishing: a deadlock here has this run again, and nobody has heard it yet.
-    session.execute(delete(Owed).where(Owed.id.in_(ids)))
+    if not rows:
+        return 0
     try:
-        heard = [event for row in rows for event in row.arguments["events"]]
-        relay.publish(company_id, heard)
+        refused = relay.publish(_by_company(rows))
     except CacheAway as away:
         raise Later(str(away), after_s=AGAIN_S) from away
+    heard = []
+    for row in rows:
+        if (error := refused.get(_company_of(row))) is None:
+            heard.append(row.id)
+            for event in row.arguments["events"]:
+                telemetry.count("events.published", event=event["type"])
+        else:
+            _count_failure(session, row, error)
+    session.execute(delete(Owed).where(Owed.id.in_(heard)))
+    return len(rows)
+
+
+def _by_company(rows: Sequence[Owed]) -> dict[UUID, list[dict[str, Any]]]:
+    events: dict[UUID, list[dict[str, Any]]] = {}
+    for row in rows:
+        events.setdefault(_company_of(row), []).extend(row.arguments["events"])
+    return events
+
+
+def _company_of(row: Owed) -> UUID:
+    if row.company_id is None:
+        raise ValueError(f"{row.id} is no company's event")
+    return row.company_id
+
+
+def _count_failure(session: Session, row: Owed, error: Exception) -> None:
+    """Redis refuses one company's stream: the others must not wait for that."""
+    log.error("events of company %s could not be published: %s", row.company_id, error)
+    backoff_s = settings().outbox_backoff_s
+    outbox.fail(session, row.id, moment=now(), error=str(error), backoff_s=backoff_s)

@@ -9,6 +9,7 @@ lookups.reveal     the caller asks again for the client secret, which no row hol
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,23 +20,14 @@ from models.outbox import enqueue
 from models.timeline import note
 from models.transactions import (
     AttemptStatus,
-    PaymentAttempt,
     Status,
     Transaction,
     lock,
     lock_existing,
-    open_attempt,
 )
 from tasks import settlement
-from tasks.payments import (
-    Claim,
-    Outcome,
-    charge_alone,
-    record,
-    request_of,
-    review_when_dead,
-    superseded_by,
-)
+from tasks.claims import Claim, request_of, superseded_by
+from tasks.payments import Outcome, charge_alone, record, review_when_dead
 from worker import replies
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
@@ -61,22 +53,54 @@ KEY_REUSED = "idempotency_error"
 FOR_A_PERSON = (EXPIRED, KEY_REUSED)
 
 
-@calling_task("lookups.resolve", on_failure=review_when_dead)
-def resolve(debt: Debt, *, transaction_id: str, look_ups: int = 0) -> None:
+@dataclass(frozen=True)
+class Unknown:
+    """An attempt whose outcome nobody knows, taken under a lease."""
+
+    claim: Claim
+    key_ends: datetime
+
+
+def _claim_unknown(
+    session: Session, debt: Debt, *, transaction_id: str, **_then: object
+) -> Unknown | None:
+    moment = now()
+    payment = lock(session, UUID(transaction_id))
+    attempt = payment.open_attempt if payment else None
+    if (
+        payment is None
+        or attempt is None
+        or attempt.status not in (AttemptStatus.UNKNOWN, AttemptStatus.CALLING)
+    ):
+        debt.end(session)
+        return None
+    if attempt.is_leased(moment):
+        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
+        return None
+    attempt.lease(moment, for_s=settings().claim_lease_s)
+    key_life = timedelta(seconds=gateway_for(attempt.provider).key_life_s)
+    return Unknown(
+        Claim(
+            attempt.id,
+            payment.id,
+            attempt.provider,
+            request_of(attempt),
+            superseded_by(payment),
+        ),
+        key_ends=(attempt.first_called_at or attempt.created_at) + key_life,
+    )
+
+
+@calling_task("lookups.resolve", claim=_claim_unknown, on_failure=review_when_dead)
+def resolve(debt: Debt, unknown: Unknown) -> None:
     """Find out what became of a lost answer. Safe twice: an outcome that is known is left alone.
 
     Looks up first. Only what the provider does not know, within the life of the attempt's key,
     is sent again, under that same key and with the same parameters.
     """
-    claim = in_transaction(_claim_unknown, debt.company_id, debt, UUID(transaction_id))
-    if claim is None:
-        return
-    gateway = gateway_for(claim.provider)
-    key_ends = in_transaction(
-        lambda session: _key_ends(session, claim.attempt_id, gateway.key_life_s), debt.company_id
-    )
-    outcome = _find_out(gateway, claim, key_ends)
-    in_transaction(_record_resolved, debt.company_id, debt, claim, outcome, look_ups)
+    claim = unknown.claim
+    outcome = _find_out(gateway_for(claim.provider), claim, unknown.key_ends)
+    in_transaction(_record_resolved, debt.company_id, debt, claim, outcome)
 
 
 def _find_out(gateway: Gateway, claim: Claim, key_ends: datetime) -> Outcome:
@@ -106,45 +130,12 @@ def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
         return error
 
 
-def _claim_unknown(session: Session, debt: Debt, transaction_id: UUID) -> Claim | None:
-    moment = now()
-    if not debt.claim(session, moment):
-        return None
-    payment = lock(session, transaction_id)
-    attempt = open_attempt(session, transaction_id) if payment else None
-    if (
-        payment is None
-        or attempt is None
-        or attempt.status not in (AttemptStatus.UNKNOWN, AttemptStatus.CALLING)
-    ):
-        debt.end(session)
-        return None
-    if attempt.is_leased(moment):
-        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
-        return None
-    attempt.lease(moment, for_s=settings().claim_lease_s)
-    return Claim(
-        attempt.id,
-        payment.id,
-        attempt.provider,
-        request_of(attempt),
-        superseded_by(session, payment),
-    )
-
-
-def _key_ends(session: Session, attempt_id: UUID, key_life_s: int) -> datetime:
-    attempt = session.get_one(PaymentAttempt, attempt_id)
-    return (attempt.first_called_at or attempt.created_at) + timedelta(seconds=key_life_s)
-
-
-def _record_resolved(
-    session: Session, debt: Debt, claim: Claim, outcome: Outcome, look_ups: int
-) -> None:
+def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> None:
     if not isinstance(outcome, OutcomeUnknown | Unavailable):
         record(session, debt, claim, outcome)
         return
     payment = lock_existing(session, claim.transaction_id)
-    attempt = session.get_one(PaymentAttempt, claim.attempt_id, with_for_update=True)
+    attempt = next(each for each in payment.attempts if each.id == claim.attempt_id)
     debt.end(session)
     if attempt.status != AttemptStatus.CALLING:
         return  # a webhook told meanwhile
@@ -154,6 +145,7 @@ def _record_resolved(
         payment.move_if_allowed(Status.NEEDS_REVIEW, because=debt.cause(str(outcome)))
         log.error("payment %s needs review: its outcome could not be found", payment.id)
         return
+    look_ups: int = debt.arguments.get("look_ups", 0)
     wait = min(
         timedelta(seconds=settings().resolve_after_s) * GROWTH ** (look_ups + 1),
         LONGEST,
@@ -168,63 +160,53 @@ def _record_resolved(
     note(session, payment, what="unknown", because=debt.cause(f"still unknown: {outcome}"))
 
 
-@calling_task("lookups.refresh")
-def refresh(debt: Debt, *, transaction_id: str, intent_id: str, why: str) -> None:
+def _payment_to_look_up(
+    session: Session, debt: Debt, *, transaction_id: str, **_of: str
+) -> Transaction | None:
+    payment = session.get(Transaction, UUID(transaction_id))
+    if payment is None:
+        debt.end(session)
+    return payment
+
+
+@calling_task("lookups.refresh", claim=_payment_to_look_up)
+def refresh(debt: Debt, payment: Transaction) -> None:
     """Fetch the intent and believe it, unless the payment has changed since it was asked for.
 
     Safe twice: applying the same state changes nothing.
     """
-    company_id, identity = debt.company_id, UUID(transaction_id)
-    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
-        return
-    payment = in_transaction(lambda session: session.get(Transaction, identity), company_id)
-    intent = (
-        gateway_for(payment.payment_method).retrieve(intent_id) if payment is not None else None
-    )
-    seen = payment.version if payment is not None else 0
-    in_transaction(_record_refreshed, company_id, debt, identity, intent, why, seen)
+    intent = gateway_for(payment.payment_method).retrieve(debt.arguments["intent_id"])
+    in_transaction(_record_refreshed, debt.company_id, debt, payment, intent)
 
 
-def _record_refreshed(
-    session: Session,
-    debt: Debt,
-    transaction_id: UUID,
-    intent: Intent | None,
-    why: str,
-    seen: int,
-) -> None:
+def _record_refreshed(session: Session, debt: Debt, seen: Transaction, intent: Intent) -> None:
+    why: str = debt.arguments["why"]
     debt.end(session)
-    payment = lock(session, transaction_id)
-    if payment is None or intent is None:
-        return
-    if payment.version != seen and intent.status not in settlement.FINAL:
+    payment = lock_existing(session, seen.id)
+    if payment.version != seen.version and intent.status not in settlement.FINAL:
         # Another answer was recorded meanwhile, and nobody knows which of the two is newer.
         enqueue(
             session,
             "lookups.refresh",
-            transaction_id=transaction_id,
+            transaction_id=payment.id,
             intent_id=intent.provider_id,
             why=why,
         )
         return
-    attempt = settlement.attempt_behind(session, payment, intent)
+    attempt = settlement.attempt_behind(payment, intent)
     settlement.apply(session, payment, attempt, intent, cause=debt.cause(why))
 
 
-@calling_task("lookups.reveal")
-def reveal(debt: Debt, *, transaction_id: str) -> None:
+@calling_task("lookups.reveal", claim=_payment_to_look_up)
+def reveal(debt: Debt, payment: Transaction) -> None:
     """Fetch the client secret for those who asked again with the same key, who have joined.
 
     Safe twice: it only reads.
     """
-    company_id, identity = debt.company_id, UUID(transaction_id)
-    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
-        return
-    payment = in_transaction(lambda session: session.get_one(Transaction, identity), company_id)
     secret = None
     if payment.provider_transaction_id is not None:
         intent = gateway_for(payment.payment_method).retrieve(payment.provider_transaction_id)
         secret = intent.client_secret
-    in_transaction(debt.end, company_id)
-    answer = {"transaction_id": str(identity), "status": payment.status, "client_secret": secret}
-    replies.tell(identity, answer)
+    in_transaction(debt.end, debt.company_id)
+    answer = {"transaction_id": str(payment.id), "status": payment.status, "client_secret": secret}
+    replies.tell(payment.id, answer)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models.clock import now
+from models import locks
 from models.methods import MethodStatus, PaymentMethod, has_default
 from models.outbox import Owed, OwedStatus
 from models.tenants import Company
@@ -27,31 +27,35 @@ def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:  # noqa: 
             _refuse(method, code="unavailable", message="The provider could not be asked.")
 
 
-@calling_task("methods.attach", on_failure=_fail_when_dead)
-def attach(
-    debt: Debt, *, method_id: str, make_default: bool = False, reply: str | None = None
-) -> None:
+def _claim(
+    session: Session, debt: Debt, *, method_id: str, **_then: object
+) -> PaymentMethod | None:
+    method = session.get_one(PaymentMethod, UUID(method_id))
+    if method.status != MethodStatus.PENDING or method.token is None:
+        debt.end(session)
+        return None
+    return method
+
+
+@calling_task("methods.attach", claim=_claim, on_failure=_fail_when_dead)
+def attach(debt: Debt, method: PaymentMethod) -> None:
     """Attach a token to the company's customer. Safe twice: the key is the method's own.
 
     A refusal ends it; anything else is tried again with the same key.
     """
-    company_id, identity = debt.company_id, UUID(method_id)
-    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
-        return
-    method = in_transaction(lambda session: session.get_one(PaymentMethod, identity), company_id)
-    if method.status != MethodStatus.PENDING or method.token is None:
-        in_transaction(debt.end, company_id)
-        return
-    customer = customer_at(company_id, method.provider)
+    customer = customer_at(debt.company_id, method.provider)
     outcome: MethodAnswer | GatewayError
     try:
         outcome = gateway_for(method.provider).attach_method(
-            key=f"method-{method.id}", customer=customer, token=method.token, type=method.type
+            key=f"method-{method.id}",
+            customer=customer,
+            token=method.token or "",
+            type=method.type,
         )
     except (Declined, Rejected) as refusal:
         outcome = refusal
-    in_transaction(_record, company_id, debt, identity, outcome, make_default)
-    replies.tell(identity, {"method_id": method_id}, key=reply)
+    in_transaction(_record, debt.company_id, debt, method.id, outcome)
+    replies.tell(method.id, {"method_id": str(method.id)}, key=debt.reply)
 
 
 def _record(
@@ -59,12 +63,11 @@ def _record(
     debt: Debt,
     method_id: UUID,
     outcome: MethodAnswer | GatewayError,
-    make_default: bool,  # noqa: FBT001  it follows the task's own argument
 ) -> None:
     debt.end(session)
     # One at a time a company, so that two first methods do not both become the default.
     session.get_one(Company, debt.company_id, with_for_update=True)
-    method = session.get_one(PaymentMethod, method_id, with_for_update=True)
+    method = locks.lock_existing(session, PaymentMethod, method_id)
     if method.status != MethodStatus.PENDING:
         return
     if isinstance(outcome, GatewayError):
@@ -85,7 +88,7 @@ def _record(
     method.status = MethodStatus.ACTIVE
     method.is_active = True
     note(session, method, what="attached", because=debt.cause("the provider keeps it"))
-    if make_default or not has_default(session):
+    if debt.arguments.get("make_default") or not has_default(session):
         _make_default(session, method)
     session.flush()
 

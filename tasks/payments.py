@@ -6,17 +6,18 @@ What became of a call whose answer was lost is found out in `tasks.lookups`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
+from models import locks
+from models.base import turn_to
 from models.clock import now
 from models.ids import new_id
-from models.methods import PaymentMethod, customer_of
-from models.money import Money
+from models.invoices import Invoice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import (
@@ -26,18 +27,15 @@ from models.transactions import (
     Transaction,
     lock,
     lock_existing,
-    open_attempt,
-    start_attempt,
 )
 from tasks import settlement
+from tasks.claims import Claim, CustomerNeeded, Earlier, claim_attempt, hold_payments
 from tasks.customers import customer_at
 from worker import crash, replies, telemetry
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
-from worker.events import announce
 from worker.gateways import gateway_for
 from worker.gateways.base import (
-    ChargeRequest,
     Gateway,
     GatewayError,
     Intent,
@@ -47,30 +45,9 @@ from worker.gateways.base import (
     Unavailable,
 )
 from worker.settings import settings
+from worker.together import Together
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """The intent of an earlier payment of the same invoice, which was declined."""
-
-    transaction_id: UUID
-    intent_id: str
-    # Where it was found to stand when it could not be canceled.
-    status: IntentStatus | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An attempt that this task alone may call the provider for."""
-
-    attempt_id: UUID
-    transaction_id: UUID
-    provider: str
-    request: ChargeRequest
-    # A customer could still pay one of these in an old tab.
-    superseded: tuple[Earlier, ...] = ()
 
 
 Outcome = Intent | GatewayError | Earlier
@@ -82,145 +59,39 @@ def review_when_dead(session: Session, owed: Owed, error: str) -> None:
         return
     payment = lock(session, UUID(owed.arguments["transaction_id"]))
     if payment is not None:
-        cause = Debt(owed.id, owed.company_id, owed.request_id).cause(f"gave up: {error}")
+        cause = Cause(why=f"gave up: {error}", request_id=owed.request_id, task_id=owed.id)
         payment.move_if_allowed(Status.NEEDS_REVIEW, because=cause)
 
 
-@calling_task("payments.charge", on_failure=review_when_dead)
-def charge(debt: Debt, *, transaction_id: str, reply: str | None = None) -> None:
+@calling_task(  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object
+    "payments.charge", claim=claim_attempt, hold=hold_payments, on_failure=review_when_dead
+)
+def charge(debt: Debt, claimed: Claim | CustomerNeeded) -> None:
     """Charge one transaction. Safe twice: the second run finds nothing to claim."""
-    crash.point("charge.before_claim")
-    customer_id = _customer(debt.company_id, UUID(transaction_id))
-    claim = in_transaction(_claim, debt.company_id, debt, UUID(transaction_id), customer_id)
+    claim: Claim | None
+    if isinstance(claimed, CustomerNeeded):
+        customer_at(debt.company_id, claimed.provider)
+        claim = in_transaction(_claim_again, debt.company_id, debt)
+    else:
+        claim = claimed
     if claim is None:
         return
     crash.point("charge.claimed")
     outcome = _call(claim)
     crash.point("charge.called")
-    answer = in_transaction(record, debt.company_id, debt, claim, outcome)
+    answer = _recording.run(Answered(debt, claim, outcome))
     crash.point("charge.recorded")
-    replies.tell(claim.transaction_id, answer, key=reply)
+    replies.tell(claim.transaction_id, answer, key=debt.reply)
     crash.point("charge.replied")
 
 
-def _customer(company_id: UUID | None, transaction_id: UUID) -> str:
-    """Return the company's customer id at the provider, made if need be; "" if nothing is due."""
-    needed = in_transaction(_customer_needed, company_id, transaction_id)
-    if needed is None:
-        return ""
-    provider, customer_id = needed
-    return customer_id or customer_at(company_id, provider)
-
-
-def _customer_needed(session: Session, transaction_id: UUID) -> tuple[str, str | None] | None:
-    """Return the provider and, where it is known, the company's customer id there."""
-    payment = session.get(Transaction, transaction_id)
-    if payment is None or payment.status not in _CHARGEABLE:
-        return None
-    customer = customer_of(session, payment.company_id, payment.payment_method)
-    return payment.payment_method, customer.provider_id if customer else None
-
-
-_CHARGEABLE = (Status.PENDING, Status.PROCESSING)
-
-
-def _claim(session: Session, debt: Debt, transaction_id: UUID, customer_id: str) -> Claim | None:
-    """Take the debt and an attempt under a lease; None if there is nothing to do."""
-    moment = now()
-    if not debt.claim(session, moment):
-        return None
-    payment = lock(session, transaction_id)
-    attempt = open_attempt(session, transaction_id) if payment else None
-    if payment is None or (attempt is None and payment.status not in _CHARGEABLE):
-        debt.end(session)
-        return None
-    if attempt is None:
-        attempt = _start(session, debt, payment, customer_id)
-    elif attempt.is_leased(moment):
-        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
-        return None
-    elif attempt.status != AttemptStatus.WAITING:
-        _look_up(session, debt, payment, attempt)
-        return None
-    attempt.lease(moment, for_s=settings().claim_lease_s)
-    return Claim(
-        attempt_id=attempt.id,
-        transaction_id=payment.id,
-        provider=attempt.provider,
-        request=request_of(attempt),
-        superseded=superseded_by(session, payment),
-    )
-
-
-def _look_up(session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt) -> None:
-    """Hand an attempt over whose caller died; others wait for the customer or are looked up."""
-    debt.end(session)
-    if attempt.status != AttemptStatus.CALLING:
-        return
-    attempt.status = AttemptStatus.UNKNOWN
-    attempt.leased_until = None
-    note(session, payment, what="unknown", because=debt.cause("its worker died during the call"))
-    enqueue(session, "lookups.resolve", transaction_id=payment.id)
-
-
-def _start(session: Session, debt: Debt, payment: Transaction, customer_id: str) -> PaymentAttempt:
-    method = (
-        session.get(PaymentMethod, payment.payment_method_id) if payment.payment_method_id else None
-    )
-    attempt = start_attempt(
-        session,
-        payment,
-        {
-            "amount": str(payment.amount),
-            "currency": payment.currency,
-            "customer": customer_id,
-            "method": method.provider_id if method else None,
-            "off_session": payment.off_session,
-        },
-    )
-    session.flush()
-    if payment.status == Status.PENDING:
-        payment.move_to(Status.PROCESSING, because=debt.cause("claimed for a charge"))
-        announce(
-            session,
-            "payment.started",
-            payment,
-            transaction_id=payment.id,
-            invoice_id=payment.invoice_id,
-            amount=payment.amount,
-            currency=payment.currency,
+def _claim_again(session: Session, debt: Debt) -> Claim | None:
+    claim = claim_attempt(session, debt, **debt.arguments)
+    if isinstance(claim, CustomerNeeded):
+        raise LookupError(  # noqa: TRY004  a row that is missing
+            f"the customer at {claim.provider} was made and is not there"
         )
-    return attempt
-
-
-def request_of(attempt: PaymentAttempt) -> ChargeRequest:
-    """Return the request of an attempt, the same each time: the key demands it."""
-    asked = attempt.request
-    return ChargeRequest(
-        key=attempt.idempotency_key,
-        money=Money(settlement.exact(asked["amount"]), asked["currency"]),
-        customer=asked["customer"],
-        method=asked["method"],
-        off_session=asked["off_session"],
-        metadata={
-            "transaction_id": str(attempt.transaction_id),
-            "company_id": str(attempt.company_id),
-            "attempt_id": str(attempt.id),
-        },
-    )
-
-
-def superseded_by(session: Session, payment: Transaction) -> tuple[Earlier, ...]:
-    """Return the declined intents of the same invoice, which must be closed before a charge."""
-    found = session.execute(
-        select(Transaction.id, Transaction.provider_transaction_id).where(
-            Transaction.invoice_id == payment.invoice_id,
-            Transaction.id != payment.id,
-            Transaction.status == Status.FAILED,
-            Transaction.provider_transaction_id.is_not(None),
-        )
-    )
-    return tuple(Earlier(earlier_id, intent_id) for earlier_id, intent_id in found if intent_id)
+    return claim
 
 
 def _call(claim: Claim) -> Outcome:
@@ -253,10 +124,45 @@ def charge_alone(gateway: Gateway, claim: Claim) -> Intent | Earlier:
     return gateway.charge(claim.request)
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A claim with what became of its call."""
+
+    debt: Debt
+    claim: Claim
+    outcome: Outcome
+
+
+def _hold_answered(session: Session, answered: Sequence[Answered]) -> None:
+    """Lock the payments and the invoices that several answers change."""
+    payments = locks.lock_all(
+        session,
+        Transaction,
+        [each.claim.transaction_id for each in answered],
+        options=[selectinload(Transaction.attempts)],
+    )
+    paid = {
+        payment.invoice_id
+        for each in answered
+        if isinstance(each.outcome, Intent) and each.outcome.status is IntentStatus.SUCCEEDED
+        if (payment := payments.get(each.claim.transaction_id)) is not None
+    }
+    if paid:
+        locks.lock_all(session, Invoice, paid)
+
+
+def _record_answered(session: Session, answered: Answered) -> dict[str, object]:
+    turn_to(session, answered.debt.company_id, request_id=answered.debt.request_id)
+    return record(session, answered.debt, answered.claim, answered.outcome)
+
+
+_recording = Together(_record_answered, _hold_answered)
+
+
 def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict[str, object]:
     """Record what the provider said and end the debt; return what the caller is told."""
     payment = lock_existing(session, claim.transaction_id)
-    attempt = session.get_one(PaymentAttempt, claim.attempt_id, with_for_update=True)
+    attempt = next(each for each in payment.attempts if each.id == claim.attempt_id)
     cause = debt.cause("the provider answered")
     debt.end(session)
     # One flush at the end writes rows of a kind together.

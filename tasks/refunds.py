@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import ledger
+from models import ledger, locks
 from models.clock import now
 from models.ledger import Account
 from models.money import Money
@@ -57,25 +57,9 @@ class Claim:
     is_key_alive: bool
 
 
-@calling_task("refunds.send")
-def send(debt: Debt, *, refund_id: str, reply: str | None = None) -> None:
-    """Ask the provider for one refund. Safe twice: a second run finds it sent, or looks it up."""
-    claim = in_transaction(_claim, debt.company_id, debt, UUID(refund_id))
-    if claim is None:
-        return
-    crash.point("refund.claimed")
-    outcome = _call(claim)
-    crash.point("refund.called")
-    in_transaction(_record, debt.company_id, debt, claim, outcome)
-    crash.point("refund.recorded")
-    replies.tell(claim.refund_id, {"refund_id": refund_id}, key=reply)
-
-
-def _claim(session: Session, debt: Debt, refund_id: UUID) -> Claim | None:
+def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> Claim | None:
     moment = now()
-    if not debt.claim(session, moment):
-        return None
-    refund = session.get_one(Refund, refund_id, with_for_update=True)
+    refund = locks.lock_existing(session, Refund, UUID(refund_id))
     payment = session.get_one(Transaction, refund.transaction_id)
     if refund.status not in (RefundStatus.PENDING, RefundStatus.PROCESSING):
         debt.end(session)
@@ -107,6 +91,17 @@ def _claim(session: Session, debt: Debt, refund_id: UUID) -> Claim | None:
     )
 
 
+@calling_task("refunds.send", claim=_claim)
+def send(debt: Debt, claim: Claim) -> None:
+    """Ask the provider for one refund. Safe twice: a second run finds it sent, or looks it up."""
+    crash.point("refund.claimed")
+    outcome = _call(claim)
+    crash.point("refund.called")
+    in_transaction(_record, debt.company_id, debt, claim, outcome)
+    crash.point("refund.recorded")
+    replies.tell(claim.refund_id, {"refund_id": str(claim.refund_id)}, key=debt.reply)
+
+
 def _call(claim: Claim) -> RefundAnswer | GatewayError:
     gateway = gateway_for(claim.provider)
     try:
@@ -126,7 +121,7 @@ def _record(
     session: Session, debt: Debt, claim: Claim, outcome: RefundAnswer | GatewayError
 ) -> None:
     payment = lock_existing(session, claim.transaction_id)
-    refund = session.get_one(Refund, claim.refund_id, with_for_update=True)
+    refund = locks.lock_existing(session, Refund, claim.refund_id)
     cause = debt.cause("the provider answered")
     if isinstance(outcome, Unavailable | OutcomeUnknown):
         refund.error_message = str(outcome)
@@ -257,20 +252,21 @@ def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause
     return refund
 
 
-@calling_task("refunds.collect")
-def collect(debt: Debt, *, transaction_id: str) -> None:
-    """Bring a payment's refunds to what the provider has. Safe twice: it applies what is so."""
-    company_id, identity = debt.company_id, UUID(transaction_id)
-    if not in_transaction(lambda session: debt.claim(session, now()), company_id):
-        return
-    payment = in_transaction(lambda session: session.get_one(Transaction, identity), company_id)
+def _payment_to_collect(session: Session, _debt: Debt, *, transaction_id: str) -> Transaction:
+    payment = session.get_one(Transaction, UUID(transaction_id))
     if payment.provider_transaction_id is None:
         # The charge's answer was lost; the look-up will tell.
         raise Later("its intent is not known yet", after_s=settings().resolve_after_s)
+    return payment
+
+
+@calling_task("refunds.collect", claim=_payment_to_collect)
+def collect(debt: Debt, payment: Transaction) -> None:
+    """Bring a payment's refunds to what the provider has. Safe twice: it applies what is so."""
     found = gateway_for(payment.payment_method).find_refunds(
-        provider_id=payment.provider_transaction_id
+        provider_id=payment.provider_transaction_id or ""
     )
-    in_transaction(_record_collected, company_id, debt, identity, found)
+    in_transaction(_record_collected, debt.company_id, debt, payment.id, found)
 
 
 def _record_collected(

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from decimal import Decimal
-from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import ledger
+from models import ledger, locks
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.ledger import Account
@@ -174,12 +172,7 @@ def _succeed(
 
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:
-    invoice = session.scalars(
-        select(Invoice)
-        .where(Invoice.id == payment.invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
     invoice.amount_paid += captured.amount
     is_paid = invoice.amount_paid >= invoice.amount and invoice.can_move_to(InvoiceStatus.PAID)
     if is_paid:
@@ -217,15 +210,12 @@ def _wait(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
     attempt.leased_until = None
 
 
-def attempt_behind(session: Session, payment: Transaction, intent: Intent) -> PaymentAttempt | None:
+def attempt_behind(payment: Transaction, intent: Intent) -> PaymentAttempt | None:
     """Return the attempt that made `intent`: by the provider's id, else by our id in it."""
-    by_id = select(PaymentAttempt).where(PaymentAttempt.transaction_id == payment.id)
-    attempt = session.scalars(
-        by_id.where(PaymentAttempt.provider_id == intent.provider_id)
-    ).one_or_none()
-    if attempt is None and (our_id := intent.metadata.get("attempt_id")):
-        return session.scalars(by_id.where(PaymentAttempt.id == _uuid(our_id))).one_or_none()
-    return attempt
+    our_id = intent.metadata.get("attempt_id")
+    by_id = [each for each in payment.attempts if each.provider_id == intent.provider_id]
+    by_ours = [each for each in payment.attempts if str(each.id) == our_id]
+    return next(iter([*by_id, *by_ours]), None)
 
 
 def caused_by(cause: Cause, attempt: PaymentAttempt, provider_request_id: str) -> Cause:
@@ -236,10 +226,3 @@ def caused_by(cause: Cause, attempt: PaymentAttempt, provider_request_id: str) -
 def exact(text: str) -> Decimal:
     """Return an amount that a row keeps as text in JSON."""
     return Decimal(text)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

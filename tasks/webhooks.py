@@ -8,16 +8,18 @@ so where the event and the row disagree the object is fetched and believed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from models.base import COMPANY, across_companies
+from models import locks
+from models.base import across_companies, turn_to
 from models.clock import now
+from models.invoices import Invoice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import (
@@ -39,6 +41,9 @@ Body = Mapping[str, Any]
 Handler = Callable[[Session, Transaction, Body, Cause], None]
 
 
+DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED)
+
+
 class NotYet(Exception):
     """The event names a payment of ours that has no row yet; it is tried again, then parked."""
 
@@ -55,18 +60,40 @@ def _mark_failed(session: Session, owed: Owed, error: str) -> None:
     )
 
 
-@task("webhooks.handle", on_failure=_mark_failed)
+def _hold(session: Session, owed: Sequence[Owed]) -> None:
+    """Lock the events of several tasks, and the payments and invoices that they are about."""
+    events = locks.lock_all(
+        session, PaymentWebhook, [UUID(each.arguments["event_id"]) for each in owed]
+    )
+    bodies = [
+        event.payload["data"]["object"]
+        for event in events.values()
+        if event.status not in DONE and event.event_type in STRIPE
+    ]
+    found = session.info[_FOUND] = _find_all(session, bodies)
+    payments = locks.lock_all(
+        session,
+        Transaction,
+        [where.transaction_id for where in found.values()],
+        options=[selectinload(Transaction.attempts)],
+    )
+    to_pay = {payment.invoice_id for payment in payments.values() if not payment.is_settled}
+    if to_pay:
+        locks.lock_all(session, Invoice, to_pay)
+
+
+@task("webhooks.handle", on_failure=_mark_failed, hold=_hold)
 def handle(session: Session, cause: Cause, *, event_id: str) -> None:
     """Act on one stored event. Safe twice: the effect and its mark are one commit."""
     crash.point("webhook.before")
-    event = session.get_one(PaymentWebhook, UUID(event_id), with_for_update=True)
-    if event.status in (WebhookStatus.COMPLETED, WebhookStatus.IGNORED):
+    event = locks.lock_existing(session, PaymentWebhook, UUID(event_id))
+    if event.status in DONE:
         return
     handler = STRIPE.get(event.event_type)
     payment = None
     if handler is not None:
         body = event.payload["data"]["object"]
-        payment = _payment_of(session, body)
+        payment = _payment_of(session, body, cause)
     if handler is None or payment is None:
         _finish(event, WebhookStatus.IGNORED)
         return
@@ -78,7 +105,6 @@ def handle(session: Session, cause: Cause, *, event_id: str) -> None:
             handler(session, payment, body, because)
         event.company_id, event.transaction_id = payment.company_id, payment.id
         _finish(event, WebhookStatus.COMPLETED)
-        session.flush()
     crash.point("webhook.applied")
 
 
@@ -91,30 +117,62 @@ def _finish(event: PaymentWebhook, status: WebhookStatus) -> None:
     )
 
 
-def _payment_of(session: Session, body: Body) -> Transaction | None:
+class Whereabouts(NamedTuple):
+    """A payment and whose it is."""
+
+    transaction_id: UUID
+    company_id: UUID
+
+
+def _payment_of(session: Session, body: Body, cause: Cause) -> Transaction | None:
     """Return the payment that an object is about, locked, and turn the session to its company.
 
     Raises:
         NotYet: the object carries ids of ours, but the row is not there.
     """
-    because = "an event tells whose it is only by the object that it names"
-    metadata = body.get("metadata") or {}
-    our_id, intent_id = _uuid(metadata.get("transaction_id")), _intent_of(body)
-    found = None
-    if our_id is not None:
-        query = select(Transaction.id, Transaction.company_id).where(Transaction.id == our_id)
-        found = session.execute(across_companies(query, because=because)).one_or_none()
-    if found is None and intent_id:
-        query = select(PaymentAttempt.transaction_id, PaymentAttempt.company_id).where(
-            PaymentAttempt.provider == Provider.STRIPE, PaymentAttempt.provider_id == intent_id
-        )
-        found = session.execute(across_companies(query, because=because)).first()
+    known = session.info.get(_FOUND)
+    found = (known if known is not None else _find_all(session, [body])).get(str(body["id"]))
     if found is None:
-        if our_id is not None and _uuid(metadata.get("company_id")) is not None:
-            raise NotYet(f"no payment {our_id} yet")
+        metadata = body.get("metadata") or {}
+        if _uuid(metadata.get("transaction_id")) and _uuid(metadata.get("company_id")):
+            raise NotYet(f"no payment {metadata['transaction_id']} yet")
         return None
-    session.info[COMPANY] = found.company_id
-    return lock_existing(session, found[0])
+    turn_to(session, found.company_id, request_id=cause.request_id)
+    return lock_existing(session, found.transaction_id)
+
+
+_FOUND = "payments_of_events"
+
+
+def _find_all(session: Session, bodies: Sequence[Body]) -> dict[str, Whereabouts]:
+    """Return whose payments these objects are about, by the object's id: by our id, else theirs."""
+    because = "an event tells whose it is only by the object that it names"
+    ours = {str(body["id"]): _our_id_in(body) for body in bodies}
+    theirs = {str(body["id"]): _intent_of(body) for body in bodies}
+    by_id: dict[UUID, Whereabouts] = {}
+    if wanted := {our_id for our_id in ours.values() if our_id}:
+        query = select(Transaction.id, Transaction.company_id).where(Transaction.id.in_(wanted))
+        rows = session.execute(across_companies(query, because=because))
+        by_id = {identity: Whereabouts(identity, company) for identity, company in rows}
+    found = {each: by_id[our_id] for each, our_id in ours.items() if our_id in by_id}
+    by_intent: dict[str, Whereabouts] = {}
+    if intents := {intent for each, intent in theirs.items() if intent and each not in found}:
+        attempts = select(
+            PaymentAttempt.provider_id, PaymentAttempt.transaction_id, PaymentAttempt.company_id
+        ).where(PaymentAttempt.provider == Provider.STRIPE, PaymentAttempt.provider_id.in_(intents))
+        attempts_found = session.execute(across_companies(attempts, because=because))
+        by_intent = {
+            intent: Whereabouts(identity, company)
+            for intent, identity, company in attempts_found
+            if intent
+        }
+    return {
+        each: by_intent[intent] for each, intent in theirs.items() if intent in by_intent
+    } | found
+
+
+def _our_id_in(body: Body) -> UUID | None:
+    return _uuid((body.get("metadata") or {}).get("transaction_id"))
 
 
 def _intent_of(body: Body) -> str:
@@ -133,7 +191,7 @@ def _uuid(text: object) -> UUID | None:
 def _settle(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
     """Apply a final state as the event tells it."""
     intent = intent_of(body)
-    attempt = settlement.attempt_behind(session, payment, intent)
+    attempt = settlement.attempt_behind(payment, intent)
     settlement.apply(session, payment, attempt, intent, cause=cause)
 
 

@@ -65,7 +65,7 @@ def test_every_task_says_why_running_twice_is_safe():
         tree = ast.parse((ROOT / "tasks" / f"{subject}.py").read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and any(
-                re.match(r"(task|calling_task|periodic)\(", ast.unparse(d))
+                re.match(r"(task|calling_task|draining_task|periodic)\(", ast.unparse(d))
                 for d in node.decorator_list
             ):
                 said = ast.get_docstring(node) or ""

@@ -1,8 +1,8 @@
 """The Celery app and the two kinds of task.
 
 `task` is one transaction: it locks what is owed, acts, and ends the debt in the same commit.
-`calling_task` reaches a provider: it claims, calls with no transaction open, and records; it gets
-a `Debt` that it claims and ends in its own transactions.
+`calling_task` reaches a provider: it claims, calls with no transaction open, and records; it ends
+the `Debt` that it holds in the transaction that records.
 
 A message carries the id of an outbox row. What the task works from is the row; a message whose row
 is gone, claimed or dead does nothing, so any message may come any number of times.
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from celery import Celery
@@ -23,19 +24,23 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import outbox
+from models.base import turn_to
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
 from worker import crash, telemetry
 from worker.database import in_transaction, is_away, is_conflict
+from worker.group_commit import GroupCommit
 from worker.settings import settings
 from worker.telemetry.celery_log import listen
+from worker.together import Together
 
 log = logging.getLogger(__name__)
 
+Claimed = TypeVar("Claimed")
 TransactionWork = Callable[..., None]
-CallingWork = Callable[..., None]
 OnFailure = Callable[[Session, Owed, str], None]
+Hold = Callable[[Session, Sequence[Owed]], None]
 
 
 class Later(Exception):
@@ -48,16 +53,17 @@ class Later(Exception):
 
 @dataclass(frozen=True)
 class Debt:
-    """What is owed, as a calling task holds it."""
+    """What is owed, as a calling task holds it under a lease."""
 
     id: UUID
     company_id: UUID | None
     request_id: str | None
+    arguments: Mapping[str, Any]
 
-    def claim(self, session: Session, moment: datetime) -> bool:
-        """Take it under a lease; False if it is done, dead or in other hands."""
-        lease_s = settings().claim_lease_s
-        return outbox.claim(session, self.id, moment=moment, for_s=lease_s) is not None
+    @property
+    def reply(self) -> str | None:
+        """The key on which somebody waits for the answer, if anybody does."""
+        return self.arguments.get("reply")
 
     def end(self, session: Session) -> None:
         """End it, in the transaction that records the effect."""
@@ -78,7 +84,7 @@ listen()
 
 
 def task(
-    name: str, *, on_failure: OnFailure | None = None
+    name: str, *, on_failure: OnFailure | None = None, hold: Hold | None = None
 ) -> Callable[[TransactionWork], TransactionWork]:
     """Register a one-transaction task: `work(session, cause, **arguments)`.
 
@@ -89,6 +95,7 @@ def task(
         name: `<module>.<verb>`.
         on_failure: called as `(session, owed, error)` in the transaction that counts a failure;
             `owed.status` tells whether it was the last.
+        hold: locks what several of these works will ask for; they then share a transaction.
     """
 
     def register(work: TransactionWork) -> TransactionWork:
@@ -96,15 +103,19 @@ def task(
             owed = outbox.take(session, owed_id)
             if owed is None:
                 return
-            session.info["company_id"] = owed.company_id
+            turn_to(session, owed.company_id, request_id=owed.request_id)
             cause = Cause(why=name, request_id=owed.request_id, task_id=owed.id)
             with telemetry.bind(**_ids_of(owed)):
                 work(session, cause, **owed.arguments)
-            session.flush()
             outbox.end(session, owed.id)
 
+        together = Together(act, partial(_hold, hold)) if hold else None
+
         def run(owed_id: UUID) -> None:
-            in_transaction(act, None, owed_id)
+            if together is not None:
+                together.run(owed_id)
+            else:
+                in_transaction(act, None, owed_id)
             crash.point(f"{name}.committed")
 
         _register(name, run, on_failure)
@@ -113,28 +124,73 @@ def task(
     return register
 
 
-def calling_task(
-    name: str, *, on_failure: OnFailure | None = None
-) -> Callable[[CallingWork], CallingWork]:
-    """Register a task that calls a provider: `work(debt, **arguments)`.
+def _hold(hold: Hold, session: Session, owed_ids: Sequence[UUID]) -> None:
+    hold(session, outbox.take_all(session, owed_ids))
 
-    It must claim the debt in its first transaction and end or defer it in its last.
+
+def calling_task(
+    name: str,
+    *,
+    claim: Callable[..., Claimed | None],
+    on_failure: OnFailure | None = None,
+    hold: Hold | None = None,
+) -> Callable[[Callable[[Debt, Claimed], None]], Callable[[Debt, Claimed], None]]:
+    """Register a task that calls a provider: `work(debt, claimed)`.
+
+    It ends or defers the debt in its last transaction.
+
+    Args:
+        claim: called as `(session, debt, **arguments)` in the transaction that takes the debt
+            under a lease; returns what the call needs, or ends or defers the debt and returns
+            None.
+        hold: locks what several claims will ask for; they then share a transaction.
     """
 
-    def register(work: CallingWork) -> CallingWork:
-        def read(session: Session, owed_id: UUID) -> Owed | None:
-            owed = session.get(Owed, owed_id)
-            return owed if owed is not None and owed.status == OwedStatus.OWED else None
+    def register(work: Callable[[Debt, Claimed], None]) -> Callable[[Debt, Claimed], None]:
+        def act(session: Session, owed_id: UUID) -> tuple[Debt, Claimed] | None:
+            lease_s = settings().claim_lease_s
+            owed = outbox.claim(session, owed_id, moment=now(), for_s=lease_s)
+            if owed is None:
+                return None
+            turn_to(session, owed.company_id, request_id=owed.request_id)
+            debt = Debt(owed.id, owed.company_id, owed.request_id, owed.arguments)
+            with telemetry.bind(**_ids_of(owed)):
+                claimed = claim(session, debt, **owed.arguments)
+            return None if claimed is None else (debt, claimed)
+
+        together = Together(act, partial(_hold, hold)) if hold else None
 
         def run(owed_id: UUID) -> None:
-            owed = in_transaction(read, None, owed_id)
-            if owed is None:
-                return
-            debt = Debt(owed.id, owed.company_id, owed.request_id)
-            with telemetry.bind(**_ids_of(owed)):
-                work(debt, **owed.arguments)
+            taken = together.run(owed_id) if together else in_transaction(act, None, owed_id)
+            if taken is not None:
+                debt, claimed = taken
+                with telemetry.bind(**_ids_of(debt)):
+                    work(debt, claimed)
 
         _register(name, run, on_failure)
+        return work
+
+    return register
+
+
+def draining_task(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a task of which one run serves all that is owed under its name.
+
+    The work ends the debts itself. Messages that come while it runs share the next run.
+    """
+
+    def register(work: Callable[[], None]) -> Callable[[], None]:
+        def serve(owed_ids: list[UUID]) -> tuple[list[None], Callable[[], None]]:
+            work()
+            return [None] * len(owed_ids), lambda: None
+
+        runs: GroupCommit[UUID, None] = GroupCommit(serve, most=1000)
+
+        def run(owed_id: UUID) -> None:
+            runs.put(owed_id, size=1)
+            crash.point(f"{name}.committed")
+
+        _register(name, run, None)
         return work
 
     return register
@@ -237,7 +293,7 @@ def _count_failure(
     return owed.status
 
 
-def _ids_of(owed: Owed) -> dict[str, str]:
+def _ids_of(owed: Owed | Debt) -> dict[str, str]:
     transaction_id = owed.arguments.get("transaction_id")
     ids = {"transaction_id": transaction_id, "company_id": owed.company_id}
     return {name: str(value) for name, value in ids.items() if value}

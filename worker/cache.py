@@ -105,6 +105,14 @@ def _is_away(error: redis.RedisError) -> bool:
     return isinstance(error, AWAY) or any(word in str(error) for word in REFUSALS)
 
 
+def raised_if_away(results: list[Any]) -> list[Any]:
+    """Return a pipeline's results, or raise the first error that means that Redis is away."""
+    for result in results:
+        if isinstance(result, redis.RedisError) and _is_away(result):
+            raise result
+    return results
+
+
 def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 256) -> redis.Redis:
     """Return a client that never waits longer than `timeout_s` and never retries by itself."""
     return redis.Redis.from_url(

@@ -32,7 +32,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from models import outbox
-from models.base import COMPANY
+from models.base import COMPANY, FencedSession
 from models.clock import now
 from models.outbox import Owed
 from worker import crash, dispatch, telemetry
@@ -126,7 +126,7 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
         "request_id": telemetry.current().get("request_id"),
         "resend_after_s": settings().outbox_resend_after_s,
     }
-    with Session(engine(), expire_on_commit=False, info=info) as session:
+    with FencedSession(engine(), expire_on_commit=False, info=info) as session:
         with session.begin():
             yield session
         owed = session.info.pop("owed", [])
@@ -135,8 +135,8 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
 
 
 def _to_ring_for(owed: Sequence[Owed]) -> list[Owed]:
-    """Return one row for all the events of a company: whoever publishes one takes all along."""
-    rows = {(row.task, row.company_id if row.task == PUBLISH else row.id): row for row in owed}
+    """Return one row for all events: whoever publishes one takes all along."""
+    rows = {PUBLISH if row.task == PUBLISH else row.id: row for row in owed}
     return list(rows.values())
 
 

@@ -8,7 +8,7 @@ company, so that a reader sees a gap by arithmetic; an epoch tells of a flush.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from models.base import CompanyOwned
 from models.clock import now
 from models.outbox import Owed, enqueue
-from worker.cache import shared
+from worker.cache import raised_if_away, shared
 
 # How much of a company's past a reader may resume from.
 HISTORY = 1000
@@ -83,15 +83,18 @@ def announce(
         owed.arguments = {"events": [*owed.arguments["events"], event]}
 
 
-def publish(company_id: UUID, events: Sequence[dict[str, Any]]) -> None:
-    """Number, keep and publish these events, in order.
+def publish(events: Mapping[UUID, Sequence[Mapping[str, Any]]]) -> dict[UUID, Exception]:
+    """Number, keep and publish these events of companies, each company's in order.
+
+    Returns:
+        The companies whose stream Redis refuses to write, with why.
 
     Raises:
-        CacheAway: Redis is away; nothing or everything was published.
+        CacheAway: Redis is away; some or all may have been published.
     """
-    bodies = [orjson.dumps(event) for event in events]
-    shared().do(
-        lambda redis: redis.eval(
+    pipeline = shared().client.pipeline(transaction=False)
+    for company_id, several in events.items():
+        pipeline.eval(
             _PUBLISH,
             2,
             stream_of(company_id),
@@ -99,9 +102,14 @@ def publish(company_id: UUID, events: Sequence[dict[str, Any]]) -> None:
             secrets.token_hex(4),
             HISTORY,
             channel_of(company_id),
-            *bodies,
+            *map(orjson.dumps, several),
         )
-    )
+    results = shared().do(lambda _: raised_if_away(pipeline.execute(raise_on_error=False)))
+    return {
+        company_id: result
+        for company_id, result in zip(events, results, strict=True)
+        if isinstance(result, Exception)
+    }
 
 
 def _plain(value: Any) -> Any:

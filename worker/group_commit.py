@@ -64,6 +64,11 @@ class GroupCommit(Generic[Item, Answer]):
         self._free_lanes = lanes
         self._queue: deque[_Waiting[Item, Answer]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many stand in line for the next group."""
+        return len(self._queue)
+
     def put(self, item: Item, *, size: int, defer: Defer = at_once) -> Answer:
         """Return the item's answer, or raise its error; waits no longer than two flushes last.
 

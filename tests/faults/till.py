@@ -21,7 +21,7 @@ from models.money import Money
 from models.outbox import Owed, OwedStatus
 from models.refunds import Refund, RefundReason
 from models.timeline import history
-from models.transactions import PaymentAttempt, Provider, Transaction, attempts_of
+from models.transactions import PaymentAttempt, Provider, Transaction
 from tests.system import System
 from worker.dispatch import message_for
 
@@ -130,7 +130,7 @@ class Till:
 
     def attempts(self, payment_id: UUID) -> list[PaymentAttempt]:
         with self.system.session(self.company_id) as session:
-            return attempts_of(session, payment_id)
+            return list(session.get_one(Transaction, payment_id).attempts)
 
     def told(self, payment_id: UUID) -> list[str]:
         """The payment's timeline, a line each."""

@@ -32,16 +32,16 @@ def test_a_payment_has_one_open_attempt(customer):
     payment_id = make_payment(customer, make_invoice(customer.company_id))
     with transaction(company_id=customer.company_id) as session:
         payment = session.get_one(Transaction, payment_id)
-        start_attempt(session, payment, {}).status = AttemptStatus.DECLINED
+        start_attempt(payment, {}).status = AttemptStatus.DECLINED
         session.flush()
-        second = start_attempt(session, payment, {})
+        second = start_attempt(payment, {})
         session.flush()
         assert second.number == 2
     with (
         pytest.raises(IntegrityError, match="open_transaction"),
         transaction(company_id=customer.company_id) as session,
     ):
-        start_attempt(session, session.get_one(Transaction, payment_id), {})
+        start_attempt(session.get_one(Transaction, payment_id), {})
 
 
 def test_a_company_has_one_default_method(customer):

@@ -33,7 +33,7 @@ def book(customer):
     with Session(engine(), info={"company_id": customer.company_id}) as session:
         invoice = session.get_one(Invoice, invoice_id)
         payment = session.get_one(Transaction, payment_id)
-        attempt = start_attempt(session, payment, {})
+        attempt = start_attempt(payment, {})
         attempt.status = "succeeded"
         payment.move_to(Status.SUCCEEDED, because=BECAUSE)
         payment.amount_captured = invoice.amount_paid = payment.amount

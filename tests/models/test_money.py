@@ -53,10 +53,13 @@ def test_every_amount_of_every_currency_survives_as_text(currency, units):
     assert amount_of(amount, currency).as_tuple().exponent == -2
 
 
-def test_two_currencies_do_not_add_up():
-    with pytest.raises(InvalidAmount, match="mix"):
-        Money(Decimal(1), "INR") + Money(Decimal(1), "USD")
-    assert Money(Decimal(3), "INR") - Money(Decimal(1), "INR") == Money(Decimal(2), "INR")
+def test_one_currency_adds_up_and_two_do_not():
+    one, three = Money(Decimal(1), "INR"), Money(Decimal(3), "INR")
+    assert one + three == Money(Decimal(4), "INR")
+    assert one - three == Money(Decimal(-2), "INR")
+    for reckon in (Money.__add__, Money.__sub__):
+        with pytest.raises(InvalidAmount, match="mix"):
+            reckon(one, Money(Decimal(1), "USD"))
 
 
 def test_money_is_shown_with_its_currencys_decimals():

@@ -3,11 +3,12 @@ from itertools import product
 import pytest
 from sqlalchemy.orm.exc import StaleDataError
 
+from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.states import IllegalMove
 from models.timeline import Cause, history
-from models.transactions import OPEN, SETTLED, Status, Transaction
+from models.transactions import OPEN, SETTLED, Status, Transaction, lock_existing
 from tests.factories import make_invoice, make_payment
 from worker.database import transaction
 
@@ -73,6 +74,18 @@ def test_a_settled_payment_never_becomes_unsettled():
 def test_an_end_is_an_end():
     assert Transaction.MOVES[Status.CANCELED] == frozenset()
     assert not SETTLED & set(OPEN)
+
+
+def test_a_move_that_nobody_could_write_down_is_not_made():
+    payment = Transaction(status=Status.PENDING)
+    with pytest.raises(RuntimeError, match="in no session"):
+        payment.move_to(Status.FAILED, because=CAUSE)
+    assert payment.status == Status.PENDING
+
+
+def test_what_must_exist_and_does_not_is_not_passed_over(customer):
+    with transaction(company_id=customer.company_id) as session, pytest.raises(LookupError):
+        lock_existing(session, new_id())
 
 
 def test_two_writers_that_read_the_same_row_cannot_both_win(customer):

@@ -11,7 +11,9 @@ from models.money import Money
 from models.outbox import Owed, enqueue
 from models.transactions import AttemptStatus, PaymentAttempt, Status, Transaction, start_attempt
 from tasks import lookups
-from tasks.payments import Claim, record, request_of
+from tasks.claims import Claim, request_of
+from tasks.payments import record
+from tests.bell import ring
 from tests.factories import make_invoice, make_payment
 from worker.app import Debt
 from worker.database import in_transaction, transaction
@@ -66,31 +68,28 @@ class Shop:
         with transaction(company_id=self.company_id) as session:
             payment = session.get_one(Transaction, self.payment_id)
             asked = {"amount": "100", "currency": "INR", "customer": "cus", "method": "pm"}
-            attempt = start_attempt(session, payment, {**asked, "off_session": False})
+            attempt = start_attempt(payment, {**asked, "off_session": False})
             attempt.status, attempt.provider_id = AttemptStatus.PROCESSING, self.intent_id
             session.flush()
             self.claim = Claim(attempt.id, payment.id, "stripe", request_of(attempt))
 
-    def owe(self) -> Debt:
+    def owe(self) -> Owed:
         with transaction(company_id=self.company_id) as session:
-            owed = enqueue(session, "lookups.refresh", **self.arguments())
-        return Debt(owed.id, self.company_id, None)
-
-    def arguments(self):
-        return {
-            "transaction_id": str(self.payment_id),
-            "intent_id": self.intent_id,
-            "why": "a test",
-        }
+            return enqueue(
+                session,
+                "lookups.refresh",
+                transaction_id=self.payment_id,
+                intent_id=self.intent_id,
+                why="a test",
+            )
 
     def refresh(self) -> None:
-        lookups.refresh(self.owe(), **self.arguments())
+        ring("lookups.refresh", self.owe().id)
 
     def refresh_what_is_owed(self) -> None:
         with transaction() as session:
             [owed] = session.scalars(select(Owed).where(Owed.company_id == self.company_id)).all()
-        assert owed.task == "lookups.refresh"
-        lookups.refresh(Debt(owed.id, self.company_id, None), **owed.arguments)
+        ring("lookups.refresh", owed.id)
 
     def status(self):
         with transaction(company_id=self.company_id) as session:
@@ -120,7 +119,8 @@ def test_a_slow_answer_of_a_charge_does_not_undo_what_an_event_told(provider, cu
     shop = Shop(customer)
     provider.answers = [declined(shop.intent_id)]
     shop.refresh()
-    in_transaction(record, shop.company_id, shop.owe(), shop.claim, processing(shop.intent_id))
+    debt = Debt(shop.owe().id, shop.company_id, None, {})
+    in_transaction(record, shop.company_id, debt, shop.claim, processing(shop.intent_id))
     assert shop.status() == Status.FAILED
     forget_events(shop)
     shop.refresh_what_is_owed()

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from models.outbox import Owed, enqueue
 from models.transactions import Status
 from tasks import refunds
+from tests.bell import ring
 from tests.factories import make_invoice, make_payment
-from worker.app import Debt, Later
 from worker.database import transaction
 
 
@@ -19,8 +19,10 @@ def test_refunds_are_not_asked_for_before_the_intent_is_known(customer, monkeypa
     payment_id = make_payment(customer, make_invoice(company_id), status=Status.PROCESSING)
     with transaction(company_id=company_id) as session:
         owed = enqueue(session, "refunds.collect", transaction_id=payment_id)
-    with pytest.raises(Later):
-        refunds.collect(Debt(owed.id, company_id, None), transaction_id=str(payment_id))
+    ring("refunds.collect", owed.id)
+    with transaction() as session:
+        row = session.get_one(Owed, owed.id)
+    assert (row.error, row.failures) == ("its intent is not known yet", 0)
     with transaction() as session:
         assert session.scalars(select(Owed.id).where(Owed.company_id == company_id)).all() == [
             owed.id

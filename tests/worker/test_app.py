@@ -13,8 +13,9 @@ from models.clock import now
 from models.ids import new_id
 from models.invoices import Invoice
 from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
+from tests.bell import ring
 from tests.factories import make_invoice
-from worker.app import Later, _told, app, calling_task, task
+from worker.app import Later, _told, calling_task, task
 from worker.database import in_transaction, transaction
 from worker.settings import settings
 
@@ -35,14 +36,12 @@ def memo(session, cause, *, invoice_id, text):
         raise RAISES[invoice_id]
 
 
-@calling_task("outbox.test_call")
-def call(debt, *, invoice_id):
-    """Claim, leave a mark, end."""
-    if not in_transaction(lambda session: debt.claim(session, now()), debt.company_id):
-        return
+@calling_task("outbox.test_call", claim=lambda session, debt, **ids: UUID(ids["invoice_id"]))
+def call(debt, invoice_id):
+    """Leave a mark, end."""
 
     def record(session):
-        invoice = session.get_one(Invoice, UUID(invoice_id))
+        invoice = session.get_one(Invoice, invoice_id)
         invoice.memo = (invoice.memo or "") + "called;"
         debt.end(session)
 
@@ -59,15 +58,6 @@ def owe(customer, name, **arguments) -> UUID:
         return enqueue(session, name, **arguments).id
 
 
-def run(name, owed_id, *, redelivered=False):
-    request_app = app.tasks[name]
-    request_app.push_request(delivery_info={"redelivered": redelivered}, id=str(owed_id))
-    try:
-        request_app.run(str(owed_id))
-    finally:
-        request_app.pop_request()
-
-
 def row(owed_id) -> Owed | None:
     with transaction() as session:
         return session.get(Owed, owed_id)
@@ -80,21 +70,21 @@ def memo_of(customer, invoice_id):
 
 def test_an_effect_and_the_end_of_its_debt_are_one_commit(customer, invoice_id):
     owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="done")
-    run("outbox.test_memo", owed_id)
+    ring("outbox.test_memo", owed_id)
     assert memo_of(customer, invoice_id) == "done"
     assert row(owed_id) is None
 
 
 def test_a_message_that_comes_twice_finds_nothing_owed(customer, invoice_id):
     owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id)
-    run("outbox.test_call", owed_id)
-    run("outbox.test_call", owed_id)
+    ring("outbox.test_call", owed_id)
+    ring("outbox.test_call", owed_id)
     assert memo_of(customer, invoice_id) == "called;"
 
 
 def test_a_message_for_nothing_that_is_owed_does_nothing(customer):
-    run("outbox.test_memo", new_id())
-    run("outbox.test_call", new_id())
+    ring("outbox.test_memo", new_id())
+    ring("outbox.test_call", new_id())
     assert row(new_id()) is None
 
 
@@ -102,11 +92,11 @@ def test_a_debt_in_other_hands_is_left_alone(customer, invoice_id):
     owed_id = owe(customer, "outbox.test_call", invoice_id=invoice_id)
     with transaction() as session:
         assert outbox.claim(session, owed_id, moment=now(), for_s=60)
-    run("outbox.test_call", owed_id)
+    ring("outbox.test_call", owed_id)
     assert memo_of(customer, invoice_id) is None
     with transaction() as session:
         session.get_one(Owed, owed_id).claimed_until = now() - timedelta(seconds=1)
-    run("outbox.test_call", owed_id)
+    ring("outbox.test_call", owed_id)
     assert memo_of(customer, invoice_id) == "called;"
 
 
@@ -118,12 +108,12 @@ def test_a_failure_rolls_back_and_comes_again_after_1_2_4_8_minutes_then_is_dead
     owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="lost")
     waits = []
     for failures in range(1, RETRIES + 1):
-        run("outbox.test_memo", owed_id)
+        ring("outbox.test_memo", owed_id)
         owed = row(owed_id)
         assert (owed.failures, owed.status, owed.sent_at) == (failures, OwedStatus.OWED, None)
         waits.append(round((owed.due_at - now()).total_seconds() / settings().outbox_backoff_s))
     assert waits == [1, 2, 4, 8]
-    run("outbox.test_memo", owed_id)
+    ring("outbox.test_memo", owed_id)
     owed = row(owed_id)
     assert owed.status == OwedStatus.DEAD
     assert "RuntimeError" in owed.error
@@ -135,12 +125,12 @@ def test_a_failure_rolls_back_and_comes_again_after_1_2_4_8_minutes_then_is_dead
 def test_later_is_no_failure(customer, invoice_id):
     RAISES[str(invoice_id)] = Later("not now", after_s=30)
     owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="later")
-    run("outbox.test_memo", owed_id)
+    ring("outbox.test_memo", owed_id)
     owed = row(owed_id)
     assert (owed.failures, owed.error) == (0, "not now")
     assert owed.due_at > now() + timedelta(seconds=25)
     del RAISES[str(invoice_id)]
-    run("outbox.test_memo", owed_id)
+    ring("outbox.test_memo", owed_id)
     assert memo_of(customer, invoice_id) == "later"
 
 
@@ -150,7 +140,7 @@ def test_a_message_that_keeps_coming_back_is_dead_in_the_end(customer, invoice_i
     for _ in range(STARTS - 1):
         with transaction() as session:
             assert outbox.count_start(session, owed_id, moment=now())
-    run("outbox.test_call", owed_id, redelivered=True)
+    ring("outbox.test_call", owed_id, redelivered=True)
     owed = row(owed_id)
     assert owed.status == OwedStatus.DEAD
     assert "worker died" in owed.error

@@ -114,7 +114,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         info={"company_owned": False},
     )
-    op.create_index("idx_outbox_company_id", "outbox", ["company_id", "task"], unique=False)
+    op.create_index("idx_outbox_queue", "outbox", ["queue", "status"], unique=False)
     op.create_index("idx_outbox_due", "outbox", ["status", "queue", "due_at"], unique=False)
     op.create_table(
         "payment_methods",
