@@ -61,19 +61,20 @@ def _own_servers(places: Places) -> Iterator[None]:
     with ExitStack() as servers:
         if places.has_own_database:
             port = places.port("MARIADB_PORT")
-            with step("MariaDB"):
-                mariadb = PrivateMariaDB(places.folder / "servers" / "mariadb", port)
-                mariadb.grace_s, mariadb.is_revived = SERVER_STOP_S, True
-                servers.enter_context(mariadb)
-            places.environ["DATABASE_URL"] = mariadb.url
+            mariadb = PrivateMariaDB(places.folder / "servers" / "mariadb", port)
+            places.environ["DATABASE_URL"] = _started("MariaDB", mariadb, servers)
         if places.has_own_cache:
             port = places.port("REDIS_PORT")
-            with step("Valkey"):
-                valkey = PrivateValkey(places.folder / "servers" / "valkey", port)
-                valkey.grace_s, valkey.is_revived = SERVER_STOP_S, True
-                servers.enter_context(valkey)
-            places.environ["REDIS_URL"] = valkey.url
+            valkey = PrivateValkey(places.folder / "servers" / "valkey", port)
+            places.environ["REDIS_URL"] = _started("Valkey", valkey, servers)
         yield
+
+
+def _started(name: str, server: PrivateMariaDB | PrivateValkey, servers: ExitStack) -> str:
+    server.grace_s, server.is_revived = SERVER_STOP_S, True
+    with step(name):
+        servers.enter_context(server)
+    return server.url
 
 
 def _release(lines: list[str], places: Places) -> str:

@@ -9,7 +9,7 @@ from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.cards import error_fields
 from sandbox.stripe.currencies import fee_minor
 from sandbox.stripe.errors import Object
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of, one_of
 
 AVAILABLE_AFTER_S = 2 * 24 * 60 * 60
 CARD_TOLD = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding")
@@ -171,11 +171,6 @@ def moved(call: Call, source: Object, amount: int, *, kind: str, fee: int = 0) -
     )
 
 
-def retrieve(call: Call, _params: Params, object_id: str) -> Object:
-    """Return a charge."""
-    return call.book.get("charge", object_id)
-
-
 def update(call: Call, params: Params, object_id: str) -> Object:
     """Change metadata, description or the receipt's address."""
     charge = call.book.get("charge", object_id)
@@ -187,31 +182,7 @@ def update(call: Call, params: Params, object_id: str) -> Object:
     return charge
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List charges."""
-    return page(
-        call.book,
-        "charge",
-        params,
-        url="/v1/charges",
-        customer=params.get("customer"),
-        payment_intent=params.get("payment_intent"),
-    )
-
-
-def movement(call: Call, _params: Params, object_id: str) -> Object:
-    """Return a balance transaction."""
-    return call.book.get("balance_transaction", object_id)
-
-
-def movements(call: Call, params: Params) -> Object:
-    """List balance transactions."""
-    return page(
-        call.book,
-        "balance_transaction",
-        params,
-        url="/v1/balance_transactions",
-        currency=params.get("currency"),
-        source=params.get("source"),
-        type=params.get("type"),
-    )
+retrieve = one_of("charge")
+listed = list_of("charge", "charges", "customer", "payment_intent")
+movement = one_of("balance_transaction")
+movements = list_of("balance_transaction", "balance_transactions", "currency", "source", "type")

@@ -6,7 +6,7 @@ from sandbox.stripe import payment_methods
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.errors import Object, missing
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of, one_of, page
 
 TOLD = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
 
@@ -58,11 +58,6 @@ def living(call: Call, object_id: str, *, param: str = "customer") -> Object:
     return customer
 
 
-def retrieve(call: Call, _params: Params, object_id: str) -> Object:
-    """Return a customer; a deleted one says no more than that."""
-    return call.book.get("customer", object_id)
-
-
 def update(call: Call, params: Params, object_id: str) -> Object:
     """Change what is told."""
     customer = living(call, object_id, param="id")
@@ -86,11 +81,6 @@ def delete(call: Call, _params: Params, object_id: str) -> Object:
     return call.book.put(stub)
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List customers, by e-mail where one is given."""
-    return page(call.book, "customer", params, url="/v1/customers", email=params.get("email"))
-
-
 def methods(call: Call, params: Params, object_id: str) -> Object:
     """List the payment methods of a customer."""
     living(call, object_id, param="id")
@@ -106,3 +96,7 @@ def method(call: Call, _params: Params, object_id: str, method_id: str) -> Objec
     if found["customer"] != object_id:
         raise missing("payment_method", method_id, param="payment_method")
     return found
+
+
+retrieve = one_of("customer")
+listed = list_of("customer", "customers", "email")

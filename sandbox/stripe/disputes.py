@@ -6,7 +6,7 @@ from sandbox.stripe import charges
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.errors import Object, wrong_state
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of, one_of
 
 DUE_AFTER_S = 7 * 24 * 60 * 60
 FEE_MINOR = 1500
@@ -117,11 +117,6 @@ def end(call: Call, dispute: Object, status: str) -> Object:
     return dispute
 
 
-def retrieve(call: Call, _params: Params, object_id: str) -> Object:
-    """Return a dispute."""
-    return call.book.get("dispute", object_id)
-
-
 def update(call: Call, params: Params, object_id: str) -> Object:
     """Add evidence; `submit` (the default) sends it to the bank."""
     dispute = call.book.get("dispute", object_id)
@@ -149,13 +144,5 @@ def close(call: Call, _params: Params, object_id: str) -> Object:
     return end(call, call.book.get("dispute", object_id), "lost")
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List disputes."""
-    return page(
-        call.book,
-        "dispute",
-        params,
-        url="/v1/disputes",
-        charge=params.get("charge"),
-        payment_intent=params.get("payment_intent"),
-    )
+retrieve = one_of("dispute")
+listed = list_of("dispute", "disputes", "charge", "payment_intent")

@@ -6,12 +6,7 @@ from fnmatch import fnmatchcase
 
 from sandbox.stripe.call import Call, Params
 from sandbox.stripe.errors import InvalidRequest, Object
-from sandbox.stripe.listing import page
-
-
-def retrieve(call: Call, _params: Params, object_id: str) -> Object:
-    """Return an event."""
-    return call.book.get("event", object_id)
+from sandbox.stripe.listing import one_of, page
 
 
 def listed(call: Call, params: Params) -> Object:
@@ -27,3 +22,6 @@ def listed(call: Call, params: Params) -> Object:
         return not kinds or any(fnmatchcase(event["type"], kind) for kind in kinds)
 
     return page(call.book, "event", params, url="/v1/events", fits=fits)
+
+
+retrieve = one_of("event")

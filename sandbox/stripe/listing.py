@@ -7,6 +7,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 from sandbox.stripe.book import Book, kind_of
+from sandbox.stripe.call import Call, Operation, Params
 from sandbox.stripe.errors import InvalidRequest, Object
 
 DEFAULT_LIMIT = 10
@@ -23,6 +24,25 @@ EXPANDABLE: dict[str, str | None] = {
     "payment_method": "payment_method",
     "source": None,  # of a balance transaction: the charge, refund or dispute that moved it
 }
+
+
+def list_of(kind: str, noun: str, *filters: str) -> Operation:
+    """Return the operation that lists a kind of object at `/v1/<noun>`, filtered by parameters."""
+
+    def listed(call: Call, params: Params) -> Object:
+        equal = {name: params.get(name) for name in filters}
+        return page(call.book, kind, params, url=f"/v1/{noun}", **equal)
+
+    return listed
+
+
+def one_of(kind: str) -> Operation:
+    """Return the operation that shows one object of a kind."""
+
+    def retrieve(call: Call, _params: Params, object_id: str) -> Object:
+        return call.book.get(kind, object_id)
+
+    return retrieve
 
 
 def page(

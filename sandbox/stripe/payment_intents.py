@@ -10,7 +10,7 @@ from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.currencies import check_amount, check_currency
 from sandbox.stripe.errors import InvalidRequest, Object, wrong_state
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of
 
 TOLD = (
     "description",
@@ -239,7 +239,4 @@ def update(call: Call, params: Params, object_id: str) -> Object:
     return call.book.put(intent)
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List intents."""
-    customer = params.get("customer")
-    return page(call.book, INTENT, params, url="/v1/payment_intents", customer=customer)
+listed = list_of(INTENT, "payment_intents", "customer")

@@ -11,7 +11,7 @@ from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.cards import NUMBERS, Card, card_of, error_fields
 from sandbox.stripe.errors import CardError, InvalidRequest, Object, missing, wrong_state
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of
 
 YEARS_LEFT = 1
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
@@ -106,18 +106,6 @@ def update(call: Call, params: Params, object_id: str) -> Object:
     return method
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List payment methods, usually those of a customer."""
-    return page(
-        call.book,
-        "payment_method",
-        params,
-        url="/v1/payment_methods",
-        customer=params.get("customer"),
-        type=params.get("type"),
-    )
-
-
 def attach(call: Call, params: Params, object_id: str) -> Object:
     """Keep a payment method for a customer; the card is checked by its issuer."""
     customer_id = params.get("customer")
@@ -171,3 +159,6 @@ def detach(call: Call, _params: Params, object_id: str) -> Object:
     call.book.put(method)
     call.happened("payment_method.detached", method, before)
     return method
+
+
+listed = list_of("payment_method", "payment_methods", "customer", "type")

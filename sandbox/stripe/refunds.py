@@ -7,7 +7,7 @@ from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.currencies import shown
 from sandbox.stripe.errors import InvalidRequest, Object, wrong_state
-from sandbox.stripe.listing import page
+from sandbox.stripe.listing import list_of, one_of, page
 
 FAULTS = frozenset({"refund_failed", "refund_pending", "refund_requires_action"})
 SETTLED = frozenset({"canceled", "failed"})
@@ -151,11 +151,6 @@ def move(call: Call, refund: Object, status: str) -> Object:
     return refund
 
 
-def retrieve(call: Call, _params: Params, object_id: str) -> Object:
-    """Return a refund."""
-    return call.book.get("refund", object_id)
-
-
 def update(call: Call, params: Params, object_id: str) -> Object:
     """Change metadata."""
     refund = call.book.get("refund", object_id)
@@ -175,20 +170,12 @@ def cancel(call: Call, _params: Params, object_id: str) -> Object:
     return move(call, refund, "canceled")
 
 
-def listed(call: Call, params: Params) -> Object:
-    """List refunds."""
-    return page(
-        call.book,
-        "refund",
-        params,
-        url="/v1/refunds",
-        charge=params.get("charge"),
-        payment_intent=params.get("payment_intent"),
-    )
-
-
 def of_charge(call: Call, params: Params, charge_id: str) -> Object:
     """List the refunds of one charge."""
     call.book.get("charge", charge_id)
     url = f"/v1/charges/{charge_id}/refunds"
     return page(call.book, "refund", params, url=url, charge=charge_id)
+
+
+retrieve = one_of("refund")
+listed = list_of("refund", "refunds", "charge", "payment_intent")

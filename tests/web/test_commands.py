@@ -140,30 +140,27 @@ def test_rebuild_sends_again_what_the_broker_lost(run, customer):
         session.execute(text("DELETE FROM outbox").execution_options(spans_companies="a test"))
 
 
+def from_the_shell(command, environ):
+    return subprocess.run(
+        [BIN / "flask", "--app", "web.app", command],
+        env=os.environ | environ,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_migrate_is_safe_twice_and_quick_from_the_shell(use, database):
     for _ in range(2):
-        done = subprocess.run(
-            [BIN / "flask", "--app", "web.app", "migrate"],
-            env=os.environ | database,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = from_the_shell("migrate", database)
         assert done.returncode == 0, done.stderr
     assert "up to date" in done.stdout
 
 
 def test_a_database_that_is_away_is_one_sentence(use, database):
     away = {"DATABASE_URL": "mysql+pymysql://paybeat:x@127.0.0.1:1/paybeat"}
-    done = subprocess.run(
-        [BIN / "flask", "--app", "web.app", "demo-company"],
-        env=os.environ | away,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = from_the_shell("demo-company", away)
     assert done.returncode == 1
     assert "The database cannot be reached." in done.stderr
     assert "Traceback" not in done.stderr
