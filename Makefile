@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 2
 TESTS ?=
 
-.PHONY: help run demo test lint bench clean lock setup setup-dev
+.PHONY: help run demo test coverage lint bench clean lock setup setup-dev
 
 help:  ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -26,6 +26,17 @@ demo: setup  ## Bring it up, pay an invoice, show each step, take it down
 
 test: setup-dev  ## Run the tests (TESTS=path narrows them)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)
+
+coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all of money and moves
+	@rm -rf var/coverage
+	@mkdir -p var/coverage
+	@$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadgroup
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under=90
+	@$(BIN)/coverage report --include=$(REACHED_WHOLE) --fail-under=100
+
+REACHED_WHOLE := models/money.py,models/states.py,models/transactions.py,models/invoices.py,$\
+	models/refunds.py,models/ledger.py
 
 lint: setup-dev  ## Check style, types and who imports whom
 	@$(BIN)/ruff check .

@@ -35,9 +35,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, database_url: str, marks) -
         running.worker.environ["CRASH_MARKS"] = str(marks)
         running.worker.start()
         yield running
-        # What was found is told; nobody waits for a soft end.
-        if running.worker.is_running:
-            running.worker.kill()
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_ur
         # The production pace: nothing is resent because a busy machine is slow.
         "OUTBOX_RESEND_AFTER_S": "30",
         "OUTBOX_SWEEP_EVERY_S": "5",
+        # It prints a rate: coverage, where it runs, leaves these processes alone.
+        "COVERAGE_PROCESS_CONFIG": "",
     }
     with System(tmp_path, database_url=database_url, environ=environ) as system:
         tills = [Till(system) for _ in range(COMPANIES)]
