@@ -9,7 +9,7 @@ lookups.reveal     the caller asks again for the client secret, which no row hol
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -191,10 +191,12 @@ def _record_refreshed(session: Session, debt: Debt, seen: Transaction, intent: I
             transaction_id=payment.id,
             intent_id=intent.provider_id,
             why=why,
+            event_id=debt.arguments.get("event_id"),
         )
         return
     attempt = settlement.attempt_behind(payment, intent)
-    settlement.apply(session, payment, attempt, intent, cause=debt.cause(why))
+    cause = replace(debt.cause(why), event_id=debt.arguments.get("event_id"))
+    settlement.apply(session, payment, attempt, intent, cause=cause)
 
 
 @calling_task("lookups.reveal", claim=_payment_to_look_up)

@@ -24,6 +24,7 @@ from models.transactions import (
     PaymentAttempt,
     Status,
     Transaction,
+    open_of_invoice,
 )
 from tasks import refunds
 from worker import telemetry
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 # What the provider never takes back: true whenever it is heard. Of the other states an answer may
 # be older than what has been recorded since it was asked for.
 FINAL = frozenset({IntentStatus.SUCCEEDED, IntentStatus.CANCELED})
+ACTION_NEEDED = "the customer must act"
+AT_WORK = "the provider is at work"
 
 
 def apply(
@@ -64,12 +67,13 @@ def apply(
     elif intent.status is IntentStatus.CANCELED:
         _end(attempt, AttemptStatus.CANCELED)
         payment.move_if_allowed(Status.CANCELED, because=cause.but("the provider canceled it"))
-    elif intent.status is IntentStatus.REQUIRES_ACTION:
-        _wait(attempt, AttemptStatus.REQUIRES_ACTION)
-        payment.move_if_allowed(Status.REQUIRES_ACTION, because=cause.but("the customer must act"))
-    else:
-        _wait(attempt, AttemptStatus.PROCESSING)
-        payment.move_if_allowed(Status.PROCESSING, because=cause.but("the provider is at work"))
+    elif _may_be_open(session, payment, cause):
+        if intent.status is IntentStatus.REQUIRES_ACTION:
+            _wait(attempt, AttemptStatus.REQUIRES_ACTION)
+            payment.move_if_allowed(Status.REQUIRES_ACTION, because=cause.but(ACTION_NEEDED))
+        else:
+            _wait(attempt, AttemptStatus.PROCESSING)
+            payment.move_if_allowed(Status.PROCESSING, because=cause.but(AT_WORK))
 
 
 def fail(
@@ -121,7 +125,23 @@ def _adopt(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent)
         attempt.provider_request_id = intent.provider_request_id or attempt.provider_request_id
     if payment.provider_transaction_id is None or payment.status not in SETTLED:
         payment.provider_transaction_id = intent.provider_id
-    payment.payment_processor_id = intent.charge_id or payment.payment_processor_id
+    if payment.provider_transaction_id == intent.provider_id:
+        payment.payment_processor_id = intent.charge_id or payment.payment_processor_id
+
+
+def _may_be_open(session: Session, payment: Transaction, cause: Cause) -> bool:
+    """Whether nothing else of the invoice is under way, beside which this may not be reopened."""
+    if payment.status != Status.FAILED:
+        return True
+    other = open_of_invoice(session, payment.invoice_id)
+    if other is not None:
+        note(
+            session,
+            payment,
+            what="not_reopened",
+            because=cause.but("another payment of the invoice is under way"),
+        )
+    return other is None
 
 
 def _succeed(
@@ -139,6 +159,8 @@ def _succeed(
             Status.NEEDS_REVIEW, because=cause.but(f"captured in {captured.currency}")
         )
         return
+    if payment.is_settled and payment.provider_transaction_id != intent.provider_id:
+        _tell_of_second_charge(session, payment, intent, cause)
     # A refund that fails may bring a payment back to succeeded; a late event of it must not.
     if payment.is_settled or not payment.move_if_allowed(
         Status.SUCCEEDED, because=cause.but(f"captured {captured}")
@@ -169,6 +191,20 @@ def _succeed(
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.
     refunds.follow(payment, cause)
+
+
+def _tell_of_second_charge(
+    session: Session, payment: Transaction, intent: Intent, cause: Cause
+) -> None:
+    """What must never be has been: only a person can say which of the two to give back."""
+    log.error("payment %s has been charged twice: also by %s", payment.id, intent.provider_id)
+    telemetry.count("payments.charged", provider=payment.payment_method, outcome="twice")
+    note(
+        session,
+        payment,
+        what="second_charge",
+        because=cause.but(f"{intent.provider_id} has captured {intent.captured} as well"),
+    )
 
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:

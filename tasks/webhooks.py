@@ -207,6 +207,7 @@ def _doubt(status: Status) -> Handler:
             transaction_id=payment.id,
             intent_id=str(body["id"]),
             why=cause.why,
+            event_id=cause.event_id,
         )
 
     return handler

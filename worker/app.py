@@ -230,8 +230,7 @@ def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | No
                 not self.request.delivery_info.get("redelivered")
                 and (self.request.get("sends") or 1) == 1
             )
-            if is_first or _may_start(name, identity, on_failure):
-                _guarded(name, identity, run, on_failure)
+            _guarded(name, identity, run, on_failure, is_first=is_first)
 
 
 def _may_start(name: str, owed_id: UUID, on_failure: OnFailure | None) -> bool:
@@ -253,11 +252,17 @@ def _count_start(session: Session, owed_id: UUID, on_failure: OnFailure | None) 
 
 
 def _guarded(
-    name: str, owed_id: UUID, run: Callable[[UUID], None], on_failure: OnFailure | None
+    name: str,
+    owed_id: UUID,
+    run: Callable[[UUID], None],
+    on_failure: OnFailure | None,
+    *,
+    is_first: bool,
 ) -> None:
     """Run; a failure puts the debt back with a delay and never reaches Celery."""
     try:
-        run(owed_id)
+        if is_first or _may_start(name, owed_id, on_failure):
+            run(owed_id)
     except Later as later:
         until = now() + timedelta(seconds=later.after_s)
         in_transaction(outbox.defer, None, owed_id, until=until, why=str(later))

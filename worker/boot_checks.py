@@ -27,6 +27,8 @@ RATE_LIMITS = ("rate_limit", "login_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
 HIGHEST_PORT = 65_535
 JWT_SECRET_BYTES = 32
+# Thirty-two random hexadecimal digits have fewer once in ten million times.
+JWT_SECRET_LETTERS = 7
 # RFC 7518, 3.2: an HS256 key is at least as long as its hash.
 LOGIN_HASH = re.compile(r"[^:\s]+:\$argon2id\$\S+")
 # `name:hash`; Flower itself would only compare plain text, worker/flower_login.py checks the hash.
@@ -164,6 +166,8 @@ def _login_secrets(settings: Settings) -> Iterator[str]:
             yield "JWT_SECRET is missing: give it or JWT_KEYS."
         elif len(settings.jwt_secret.encode()) < JWT_SECRET_BYTES:
             yield f"JWT_SECRET must have at least {JWT_SECRET_BYTES} bytes."
+        elif len(set(settings.jwt_secret)) < JWT_SECRET_LETTERS:
+            yield "JWT_SECRET repeats itself: make it at random."
     if _is_default(settings, "flower_login"):
         yield "FLOWER_LOGIN is missing."
     elif not LOGIN_HASH.fullmatch(settings.flower_login):

@@ -71,6 +71,7 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"STRIPE_API_BASE": "http://proxy.example.com"}, "must start with https://"),
         ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_CLIENT_SECRET is missing"),
         ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_WEBHOOK_ID is missing"),
+        ({"JWT_SECRET": "ab" * 20}, "JWT_SECRET repeats itself"),
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes."),
         ({"JWT_SECRET": ""}, "JWT_SECRET is missing"),
         ({"FLOWER_LOGIN": "ada:lovelace"}, "FLOWER_LOGIN must be name:hash and not plain text"),

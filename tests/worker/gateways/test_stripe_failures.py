@@ -422,6 +422,16 @@ def test_each_call_leaves_one_line_with_stripes_request_id(
     assert "provider_request_id" not in telemetry.current()
 
 
+def test_a_token_that_stripe_refuses_is_no_error_of_ours(
+    wire: Wire, gateway: StripeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="worker.gateways")
+    wire.says(failure(400, type="invalid_request_error"))
+    with pytest.raises(Rejected):
+        gateway.attach_method(key="method-1", customer="cus_1", token="tok_no", type="card")
+    assert {line.levelname for line in caplog.records} == {"INFO"}
+
+
 def test_sixty_four_threads_share_one_gateway_and_its_connections(wire: Wire) -> None:
     wire.says(answer(PAID))
     gateway = StripeGateway(api_key="k", api_base=wire.url, timeout_s=30)

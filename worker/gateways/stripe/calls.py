@@ -41,15 +41,16 @@ UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, RecursionError
 LEVELS = {Rejected: logging.ERROR, OutcomeUnknown: logging.WARNING, Unavailable: logging.WARNING}
 
 
-def write(name: str, send: Send, reader: Reader[T]) -> T:
+def write(name: str, send: Send, reader: Reader[T], *, is_theirs: bool = False) -> T:
     """Make a call that changes something, and return what `reader` makes of its answer.
 
-    `send` is run again with the same key, so it must always ask the same.
+    `send` is run again with the same key, so it must always ask the same. What `is_theirs` carries
+    a caller's own word, so that its refusal is no error of ours.
 
     Raises:
         GatewayError: whatever went wrong, never a `stripe.StripeError`.
     """
-    result: T = _RETRYING(_once, name, send, reader, is_read=False)
+    result: T = _RETRYING(_once, name, send, reader, is_read=False, is_theirs=is_theirs)
     return result
 
 
@@ -94,7 +95,7 @@ _RETRYING = Retrying(
 )
 
 
-def _once(name: str, send: Send, reader: Reader[T], *, is_read: bool) -> T:
+def _once(name: str, send: Send, reader: Reader[T], *, is_read: bool, is_theirs: bool = False) -> T:
     started = time.perf_counter()
     request_id = ""
     failure: GatewayError
@@ -113,13 +114,20 @@ def _once(name: str, send: Send, reader: Reader[T], *, is_read: bool) -> T:
         _tell(name, started, request_id, None)
         return result
     failure.provider_request_id = failure.provider_request_id or request_id
-    _tell(name, started, failure.provider_request_id, failure)
+    _tell(name, started, failure.provider_request_id, failure, is_theirs=is_theirs)
     # Raised out here, so that Stripe's exception, which carries whole bodies and headers, does not
     # hang on ours as its context.
     raise failure
 
 
-def _tell(name: str, started: float, request_id: str, failure: GatewayError | None) -> None:
+def _tell(
+    name: str,
+    started: float,
+    request_id: str,
+    failure: GatewayError | None,
+    *,
+    is_theirs: bool = False,
+) -> None:
     outcome = type(failure).__name__ if failure else "ok"
     seconds = time.perf_counter() - started
     tags = {"provider": "stripe", "call": name, "outcome": outcome}
@@ -127,8 +135,11 @@ def _tell(name: str, started: float, request_id: str, failure: GatewayError | No
     timing("provider.seconds", seconds, **tags)
     if current():  # within a task's block, so that its later lines carry the request too
         note(provider_request_id=request_id)
+    level = logging.INFO
+    if failure is not None and not (is_theirs and isinstance(failure, Rejected)):
+        level = LEVELS.get(type(failure), level)
     log.log(
-        LEVELS.get(type(failure), logging.INFO) if failure else logging.INFO,
+        level,
         "stripe %s: %s%s",
         name,
         outcome,

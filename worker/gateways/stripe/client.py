@@ -82,6 +82,7 @@ class StripeGateway:
                     method, {"customer": customer}, {"idempotency_key": f"{key}:attach"}
                 ),
                 method_of,
+                is_theirs=True,
             )
         except Rejected:
             kept = self._kept_method(method, customer)
@@ -99,6 +100,7 @@ class StripeGateway:
                 params, {"idempotency_key": f"{key}:create"}
             ),
             lambda body, _: str(body["id"]),
+            is_theirs=True,
         )
 
     def _kept_method(self, method: str, customer: str) -> MethodAnswer | None:

@@ -1,0 +1,85 @@
+"""What an intent's state does to a payment that has gone on without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from models.clock import now
+from models.ids import new_id
+from models.money import Money
+from models.timeline import Cause, history
+from models.transactions import Status, Transaction, lock_existing
+from tasks import settlement
+from tests.factories import Customer, make_invoice, make_payment
+from worker.database import in_transaction, transaction
+from worker.gateways.base import Intent, IntentStatus
+
+HUNDRED = Money(Decimal(100), "INR")
+BY_EVENT = Cause(why="an event", event_id="evt_1")
+
+
+def intent(status: IntentStatus) -> Intent:
+    number = new_id().hex
+    return Intent(
+        provider_id=f"pi_{number}",
+        status=status,
+        money=HUNDRED,
+        captured=HUNDRED if status is IntentStatus.SUCCEEDED else None,
+        charge_id=f"ch_{number}",
+    )
+
+
+def apply(customer: Customer, payment_id, answer: Intent) -> Transaction:
+    def act(session) -> Transaction:
+        payment = lock_existing(session, payment_id)
+        attempt = settlement.attempt_behind(payment, answer)
+        settlement.apply(session, payment, attempt, answer, cause=BY_EVENT)
+        return payment
+
+    return in_transaction(act, customer.company_id)
+
+
+def told(customer: Customer, payment_id) -> list[str]:
+    with transaction(company_id=customer.company_id) as session:
+        return [line.what for line in history(session, [payment_id])]
+
+
+def test_a_second_intent_that_succeeds_is_told_and_changes_no_money(customer, caplog):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    first, second = intent(IntentStatus.SUCCEEDED), intent(IntentStatus.SUCCEEDED)
+    apply(customer, payment_id, first)
+    payment = apply(customer, payment_id, second)
+    assert payment.status == Status.SUCCEEDED
+    assert payment.amount_captured == 100
+    assert payment.provider_transaction_id == first.provider_id
+    assert payment.payment_processor_id == first.charge_id
+    assert told(customer, payment_id).count("second_charge") == 1
+    assert f"charged twice: also by {second.provider_id}" in caplog.text
+
+
+def test_the_same_intent_heard_twice_is_no_second_charge(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    only = intent(IntentStatus.SUCCEEDED)
+    apply(customer, payment_id, only)
+    apply(customer, payment_id, replace(only))
+    assert "second_charge" not in told(customer, payment_id)
+
+
+@pytest.mark.parametrize("status", [IntentStatus.REQUIRES_ACTION, IntentStatus.PROCESSING])
+def test_a_declined_payment_is_not_reopened_beside_another(customer, status):
+    invoice_id = make_invoice(customer.company_id)
+    declined = make_payment(customer, invoice_id, status=Status.FAILED)
+    make_payment(customer, invoice_id, status=Status.PROCESSING)
+    assert apply(customer, declined, intent(status)).status == Status.FAILED
+    assert told(customer, declined) == ["not_reopened"]
+
+
+def test_a_declined_payment_is_reopened_where_nothing_else_is_under_way(customer):
+    declined = make_payment(
+        customer, make_invoice(customer.company_id), status=Status.FAILED, next_retry_at=now()
+    )
+    payment = apply(customer, declined, intent(IntentStatus.REQUIRES_ACTION))
+    assert payment.status == Status.REQUIRES_ACTION
