@@ -255,7 +255,6 @@ class Channel(stock.Channel):  # type: ignore[misc]
         self._unheard.clear()
         for tag in undelivered:
             self.qos.append(None, tag)
-        self.tell_acks()
         if self._qos is not None:
             self._qos.restore_unacked_once()
 
