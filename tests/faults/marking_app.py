@@ -12,7 +12,8 @@ from worker import transport
 transport.register()
 QUEUES = ("one", "two", "three")
 
-app = Celery("marking", broker=os.environ.get("BROKER_URL"))
+# Not shared and not current: the tests that import this have the real app too.
+app = Celery("marking", broker=os.environ.get("BROKER_URL"), set_as_current=False)
 app.conf.update(
     task_default_queue="one",
     task_ignore_result=True,
@@ -33,7 +34,7 @@ def client() -> redis.Redis:
     return redis.Redis.from_url(os.environ["BROKER_URL"])
 
 
-@app.task(name="mark")
+@app.task(name="mark", shared=False)
 def mark(number: int, wait_s: float = 0.0, times: int = 1) -> None:
     """Mark, after a wait in steps that a soft shutdown can end between."""
     for _ in range(times):
@@ -41,7 +42,7 @@ def mark(number: int, wait_s: float = 0.0, times: int = 1) -> None:
     client().rpush("marks", number)
 
 
-@app.task(name="mark_redelivered", bind=True)
+@app.task(name="mark_redelivered", bind=True, shared=False)
 def mark_redelivered(self) -> None:
     """Mark whether the message had been taken before."""
     again = bool(self.request.delivery_info.get("redelivered"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -59,7 +59,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
         self._herald: Herald | None = None
         self._acks: deque[str] = deque()
         self._prefix = f"{uuid4().hex}."
-        self._sent = count()
+        self._sent = itertools.count()
         self._number = 0
         # Queues that may hold messages, the next to be served first.
         self._ripe: OrderedDict[str, None] = OrderedDict()
