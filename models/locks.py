@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
 from models.base import COMPANY, TURNS, Base, CompanyOwned, across_companies
@@ -62,16 +62,23 @@ def lock_all(
     row_ids: Collection[UUID],
     *,
     options: Sequence[ExecutableOption] = (),
+    along: InstrumentedAttribute[Any] | None = None,
 ) -> dict[UUID, Row]:
     """Lock rows of several companies that nobody else holds, and leave the others out.
 
     Whoever acts for a company still gets only its own rows from `lock`.
+
+    Args:
+        options: what is loaded with them and not locked.
+        along: the one row beside each that is locked with it.
     """
+    if along is not None:
+        options = [*options, joinedload(along, innerjoin=True)]
     held = _held(session)
     found = session.scalars(
         across_companies(
             select(kind)
-            .where(kind.id.in_(sorted(row_ids)))
+            .where(kind.id.in_(sorted(set(row_ids))))
             .with_for_update(skip_locked=True)
             .options(*options)
             .execution_options(populate_existing=True),
@@ -80,6 +87,9 @@ def lock_all(
     ).all()
     for row in found:
         held[kind, row.id] = [row, None]
+        if along is not None:
+            beside = getattr(row, along.key)
+            held[type(beside), beside.id] = [beside, None]
     return {row.id: row for row in found}
 
 

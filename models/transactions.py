@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from models import locks
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, Id, words
 from models.ids import new_id
+from models.invoices import Invoice
 from models.methods import PaymentMethod, ProviderCustomer
 from models.money import Money
 from models.states import Moving
@@ -145,6 +146,7 @@ class Transaction(Moving):
         Id, _where_open("invoice_id", OPEN), sort_order=85
     )
 
+    invoice: Mapped[Invoice] = relationship(viewonly=True)
     # What a charge works from; loaded for many payments at once where many are charged together.
     attempts: Mapped[list[PaymentAttempt]] = relationship(order_by="PaymentAttempt.number")
     method: Mapped[PaymentMethod | None] = relationship(viewonly=True)

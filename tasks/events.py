@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row as RowLike
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,8 @@ from worker.database import PUBLISH, in_transaction
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
+
+Row = RowLike[tuple[UUID, UUID | None, dict[str, Any]]]
 
 # How soon to try again while Redis is away.
 AGAIN_S = 2.0
@@ -40,8 +43,8 @@ def publish() -> None:
 def _publish_batch(session: Session) -> int:
     """Publish the oldest events; return how many debts there were."""
     # Whoever comes second waits for the first, so that no company hears its events out of order.
-    rows = session.scalars(
-        select(Owed)
+    rows = session.execute(
+        select(Owed.id, Owed.company_id, Owed.arguments)
         .where(
             Owed.queue == outbox.queue_of(PUBLISH),
             Owed.status == OwedStatus.OWED,
@@ -69,20 +72,21 @@ def _publish_batch(session: Session) -> int:
     return len(rows)
 
 
-def _by_company(rows: Sequence[Owed]) -> dict[UUID, list[dict[str, Any]]]:
+def _by_company(rows: Sequence[Row]) -> dict[UUID, list[dict[str, Any]]]:
     events: dict[UUID, list[dict[str, Any]]] = {}
     for row in rows:
         events.setdefault(_company_of(row), []).extend(row.arguments["events"])
     return events
 
 
-def _company_of(row: Owed) -> UUID:
-    if row.company_id is None:
+def _company_of(row: Row) -> UUID:
+    company_id: UUID | None = row.company_id
+    if company_id is None:
         raise ValueError(f"{row.id} is no company's event")
-    return row.company_id
+    return company_id
 
 
-def _count_failure(session: Session, row: Owed, error: Exception) -> None:
+def _count_failure(session: Session, row: Row, error: Exception) -> None:
     """Redis refuses one company's stream: the others must not wait for that."""
     log.error("events of company %s could not be published: %s", row.company_id, error)
     backoff_s = settings().outbox_backoff_s

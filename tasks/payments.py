@@ -17,7 +17,6 @@ from models import locks
 from models.base import turn_to
 from models.clock import now
 from models.ids import new_id
-from models.invoices import Invoice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import (
@@ -135,20 +134,13 @@ class Answered:
 
 def _hold_answered(session: Session, answered: Sequence[Answered]) -> None:
     """Lock the payments and the invoices that several answers change."""
-    payments = locks.lock_all(
+    locks.lock_all(
         session,
         Transaction,
         [each.claim.transaction_id for each in answered],
         options=[selectinload(Transaction.attempts)],
+        along=Transaction.invoice,
     )
-    paid = {
-        payment.invoice_id
-        for each in answered
-        if isinstance(each.outcome, Intent) and each.outcome.status is IntentStatus.SUCCEEDED
-        if (payment := payments.get(each.claim.transaction_id)) is not None
-    }
-    if paid:
-        locks.lock_all(session, Invoice, paid)
 
 
 def _record_answered(session: Session, answered: Answered) -> dict[str, object]:

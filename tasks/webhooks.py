@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session, selectinload
 from models import locks
 from models.base import across_companies, turn_to
 from models.clock import now
-from models.invoices import Invoice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import (
@@ -70,16 +69,20 @@ def _hold(session: Session, owed: Sequence[Owed]) -> None:
         for event in events.values()
         if event.status not in DONE and event.event_type in STRIPE
     ]
-    found = session.info[_FOUND] = _find_all(session, bodies)
+    ours = {str(body["id"]): our_id for body in bodies if (our_id := _our_id_in(body))}
+    others = _find_all(session, [body for body in bodies if str(body["id"]) not in ours])
     payments = locks.lock_all(
         session,
         Transaction,
-        [where.transaction_id for where in found.values()],
+        [*ours.values(), *(where.transaction_id for where in others.values())],
         options=[selectinload(Transaction.attempts)],
+        along=Transaction.invoice,
     )
-    to_pay = {payment.invoice_id for payment in payments.values() if not payment.is_settled}
-    if to_pay:
-        locks.lock_all(session, Invoice, to_pay)
+    session.info[_FOUND] = others | {
+        name: Whereabouts(payment.id, payment.company_id)
+        for name, our_id in ours.items()
+        if (payment := payments.get(our_id)) is not None
+    }
 
 
 @task("webhooks.handle", on_failure=_mark_failed, hold=_hold)
@@ -130,8 +133,9 @@ def _payment_of(session: Session, body: Body, cause: Cause) -> Transaction | Non
     Raises:
         NotYet: the object carries ids of ours, but the row is not there.
     """
-    known = session.info.get(_FOUND)
-    found = (known if known is not None else _find_all(session, [body])).get(str(body["id"]))
+    known: dict[str, Whereabouts] = session.info.get(_FOUND, {})
+    name = str(body["id"])
+    found = known.get(name) or _find_all(session, [body]).get(name)
     if found is None:
         metadata = body.get("metadata") or {}
         if _uuid(metadata.get("transaction_id")) and _uuid(metadata.get("company_id")):
