@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.bare import UNMEASURED, measured
 from tests.faults.till import Till
 from tests.system import System
 
@@ -16,6 +17,7 @@ HASTY = {
     "OUTBOX_RESEND_AFTER_S": "0.5",
     "OUTBOX_BACKOFF_S": "0.3",
     "RESOLVE_AFTER_S": "0.3",
+    **UNMEASURED,
 }
 
 
@@ -31,8 +33,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, database_url: str, marks) -
     folder = tmp_path_factory.mktemp("system")
     parts = ("sandbox", "web", "beat")
     with System(folder, database_url=database_url, environ=HASTY, parts=parts) as running:
-        # The worker alone may be killed.
-        running.worker.environ["CRASH_MARKS"] = str(marks)
+        # The worker alone may be killed, and is measured.
+        running.worker.environ |= {**measured(), "CRASH_MARKS": str(marks)}
         running.worker.start()
         yield running
 
