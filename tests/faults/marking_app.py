@@ -37,6 +37,7 @@ def client() -> redis.Redis:
 @app.task(name="mark", shared=False)
 def mark(number: int, wait_s: float = 0.0, times: int = 1) -> None:
     """Mark, after a wait in steps that a soft shutdown can end between."""
+    client().incr("started")
     for _ in range(times):
         time.sleep(wait_s)
     client().rpush("marks", number)

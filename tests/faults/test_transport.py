@@ -115,7 +115,7 @@ def test_a_worker_told_to_go_finishes_gives_back_and_leaves_nothing_unacknowledg
     marks.send("mark", *[{"number": n, "wait_s": 0.1, "times": 5} for n in range(8)])
     marks.send("mark", *[{"number": n, "wait_s": 0.1, "times": 5} for n in range(8, 20)])
     worker = marks.worker().start()
-    wait_for(lambda: marks.client.hlen("unacked") == 8)
+    wait_for(lambda: marks.client.get("started") == "8")
     worker.stop()
     done = marks.marked()
     assert set(range(8)) <= set(done)
