@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 # For processes whose pace is tested, which measuring would change.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
