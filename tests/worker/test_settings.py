@@ -88,7 +88,9 @@ def test_production_refuses(changes, sentence):
 
 
 def test_all_three_paypal_settings_or_none_are_fit():
-    load(FIT | {"PAYPAL_CLIENT_ID": "a", "PAYPAL_CLIENT_SECRET": "b", "PAYPAL_WEBHOOK_ID": "c"})
+    paypal = {"PAYPAL_CLIENT_ID": "a", "PAYPAL_CLIENT_SECRET": "b", "PAYPAL_WEBHOOK_ID": "c"}
+    assert load(FIT | paypal).paypal_webhook_id == "c"
+    assert load(FIT).paypal_webhook_id == "sandbox"
 
 
 def test_a_key_set_stands_in_for_the_jwt_secret():

@@ -138,8 +138,9 @@ def test_json_within_json_is_read_too(value):
 
 
 @given(st.one_of(st.text(), st.binary(), st.integers(), st.floats(), st.none(), st.booleans()))
-def test_any_plain_value_is_taken(value):
-    scrub({"a": [value]})
+def test_any_plain_value_is_taken_and_can_be_written(value):
+    [shown] = json.loads(json.dumps(scrub({"a": [value]})))["a"]
+    assert type(shown) in (str, int, float, bool, type(None))
 
 
 @pytest.mark.parametrize(
