@@ -49,8 +49,13 @@ def test_flask_answers_as_the_door_does(door: Door) -> None:
     assert len(door.stored()) == len(door.owed()) == len(door.rung()) == 2
 
 
-def test_a_bug_behind_the_door_is_a_500_without_internals(door: Door, monkeypatch, caplog) -> None:
+def test_a_bug_behind_the_door_is_one_500_without_internals(
+    door: Door, monkeypatch, caplog
+) -> None:
+    tries: list[int] = []
+
     def fail() -> None:
+        tries.append(1)
         raise LookupError("the cause")
 
     monkeypatch.setattr(stripe, "intake", fail)
@@ -59,6 +64,7 @@ def test_a_bug_behind_the_door_is_a_500_without_internals(door: Door, monkeypatc
     assert response.content_type == "application/problem+json"
     assert "the cause" not in response.text
     assert "LookupError: the cause" in caplog.text
+    assert len(tries) == 1
     assert door.stored() == []
 
 
