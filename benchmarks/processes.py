@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -23,6 +24,15 @@ WORKERS, THREADS = 2, 64
 def cpu_s(pids: Sequence[int]) -> float:
     """Return the seconds of CPU that processes, with those they started, have used."""
     return sum(_cpu_s(pid) for pid in _with_children(pids))
+
+
+def others_cpu_s() -> float:
+    """Return the seconds of CPU that all have used who are not ours: only differences tell."""
+    # user, nice, system, irq, softirq, steal of proc(5): what the cores did not idle or wait.
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    busy_s = (sum(ticks) - ticks[3] - ticks[4]) / TICKS_S
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return busy_s - cpu_s([os.getpid()]) - ended.ru_utime - ended.ru_stime
 
 
 def _cpu_s(pid: int) -> float:

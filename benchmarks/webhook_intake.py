@@ -28,7 +28,14 @@ from typing import Any
 import redis
 import sqlalchemy
 
-from benchmarks.processes import THREADS, WORKERS, Gunicorn, bench_python, cpu_s
+from benchmarks.processes import (
+    THREADS,
+    WORKERS,
+    Gunicorn,
+    bench_python,
+    cpu_s,
+    others_cpu_s,
+)
 from benchmarks.report import FOLDER, against_goal, keep, table, title
 from models import schema
 from sandbox.children import Child, free_port
@@ -58,11 +65,12 @@ class Peer:
 
 
 def load(peer: Peer, *, rate: float | None = None, seconds: float = SECONDS) -> dict[str, Any]:
-    """Run the load against a peer and return its figures with the CPU a request in µs."""
+    """Run the load against a peer; return its figures, its CPU a request, and what others used."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(peer.server.port)]
     command += ["--path", peer.path, "--seconds", str(seconds), "--type", peer.event_type]
     command += ["--connections", str(CONNECTIONS), *(["--rate", str(rate)] if rate else [])]
-    before = cpu_s(peer.server.pids)
+    before, others = cpu_s(peer.server.pids), others_cpu_s()
+    started = time.perf_counter()
     ran = subprocess.run(
         command,
         check=True,
@@ -72,6 +80,8 @@ def load(peer: Peer, *, rate: float | None = None, seconds: float = SECONDS) -> 
     )
     figures: dict[str, Any] = json.loads(ran.stdout)
     used_s = cpu_s(peer.server.pids) - before
+    took_s = time.perf_counter() - started
+    figures["others"] = max(0.0, (others_cpu_s() - others) / took_s)
     figures["cpu_us"] = round(used_s / max(1, figures["answered"]) * 1e6, 1)
     return figures
 
@@ -222,6 +232,7 @@ def tell(full: dict[str, list[dict[str, Any]]], steady: dict[str, list[dict[str,
             "p99 ms": median(full[name], "p99_ms"),
             f"p50 ms at {STEADY_RATE:.0f}/s": median(steady[name], "p50_ms"),
             f"p99 ms at {STEADY_RATE:.0f}/s": median(steady[name], "p99_ms"),
+            "others' cores": median(full[name] + steady[name], "others"),
             "failed": sum(figures["failed"] for figures in full[name] + steady[name]),
         }
         for name in full
