@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models import locks
+from models import ledger, locks
 from models.base import CURRENCY, CompanyOwned, words
+from models.ledger import Account
 from models.money import Money, decimals
 from models.states import Moving
 from models.tenants import Company
@@ -99,6 +100,19 @@ def next_number(session: Session, company_id: UUID) -> str:
     ).one()
     company.last_invoice_number += 1
     return f"INV-{company.last_invoice_number:06d}"
+
+
+def bill(session: Session, invoice: Invoice) -> None:
+    """Enter an issued invoice into the ledger: the company owes it from now on."""
+    ledger.post(
+        session,
+        f"invoice:{invoice.id}",
+        company_id=invoice.company_id,
+        debit=Account.RECEIVABLE,
+        credit=Account.REVENUE,
+        money=Money(invoice.amount, invoice.currency),
+        invoice_id=invoice.id,
+    )
 
 
 def lines_of(session: Session, invoice_ids: list[UUID]) -> dict[UUID, list[InvoiceLine]]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from models.ids import new_id
-from models.invoices import Invoice, InvoiceStatus, next_number
-from models.ledger import Account, post
+from models.invoices import Invoice, InvoiceStatus, bill, next_number
 from models.methods import MethodStatus, MethodType, PaymentMethod
-from models.money import Money
 from models.tenants import Company, Role, Tenant, User
 from models.transactions import Provider, Transaction
 from worker.database import transaction
@@ -52,27 +52,23 @@ def make_company(
 
 
 def make_invoice(company_id: UUID, amount: str = "100.00", currency: str = "INR") -> UUID:
-    """An open invoice, in the ledger as the API would have put it there."""
     with transaction(company_id=company_id) as session:
-        invoice = Invoice(
-            company_id=company_id,
-            number=next_number(session, company_id),
-            status=InvoiceStatus.OPEN,
-            amount=Decimal(amount),
-            currency=currency,
-        )
-        session.add(invoice)
-        session.flush()
-        post(
-            session,
-            f"invoice:{invoice.id}",
-            company_id=company_id,
-            debit=Account.RECEIVABLE,
-            credit=Account.REVENUE,
-            money=Money(invoice.amount, currency),
-            invoice_id=invoice.id,
-        )
-        return invoice.id
+        return add_invoice(session, company_id, amount, currency)
+
+
+def add_invoice(session: Session, company_id: UUID, amount: str, currency: str = "INR") -> UUID:
+    """An open invoice, in the ledger as the API would have put it there."""
+    invoice = Invoice(
+        company_id=company_id,
+        number=next_number(session, company_id),
+        status=InvoiceStatus.OPEN,
+        amount=Decimal(amount),
+        currency=currency,
+    )
+    session.add(invoice)
+    session.flush()
+    bill(session, invoice)
+    return invoice.id
 
 
 def make_method(customer: Customer, provider_id: str | None = None, **columns: object) -> UUID:

@@ -14,14 +14,12 @@ from uuid import UUID
 from sqlalchemy import select
 
 from models import outbox
-from models.invoices import Invoice, InvoiceStatus, next_number
-from models.ledger import Account, post
 from models.methods import MethodStatus, MethodType, PaymentMethod
-from models.money import Money
 from models.outbox import Owed, OwedStatus
 from models.refunds import Refund, RefundReason
 from models.timeline import history
 from models.transactions import PaymentAttempt, Provider, Transaction
+from tests.factories import add_invoice
 from tests.system import System
 from worker.dispatch import message_for
 
@@ -66,24 +64,7 @@ class Till:
 
     def invoice(self, amount: str = "100.00") -> UUID:
         with self.system.session(self.company_id) as session:
-            invoice = Invoice(
-                company_id=self.company_id,
-                number=next_number(session, self.company_id),
-                status=InvoiceStatus.OPEN,
-                amount=Decimal(amount),
-            )
-            session.add(invoice)
-            session.flush()
-            post(
-                session,
-                f"invoice:{invoice.id}",
-                company_id=self.company_id,
-                debit=Account.RECEIVABLE,
-                credit=Account.REVENUE,
-                money=Money(invoice.amount, invoice.currency),
-                invoice_id=invoice.id,
-            )
-            return invoice.id
+            return add_invoice(session, self.company_id, amount)
 
     def pay(self, amount: str = "100.00", *, method_id: UUID | None = None, **columns: Any) -> UUID:
         """Owe a payment of a new invoice and ring for it."""

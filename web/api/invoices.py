@@ -12,18 +12,17 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import ledger
 from models.ids import new_id
 from models.invoices import (
     Invoice,
     InvoiceLine,
     InvoiceStatus,
+    bill,
     line_amount,
     lines_of,
     next_number,
 )
-from models.ledger import Account
-from models.money import LARGEST, InvalidAmount, Money, amount_of
+from models.money import LARGEST, InvalidAmount, amount_of
 from models.paging import newest
 from models.tenants import Company, Permission
 from models.timeline import note
@@ -227,15 +226,7 @@ def _line(invoice_id: UUID, position: int, line: NewLine, currency: str) -> Invo
 
 def _make_known(session: Session, invoice: Invoice) -> None:
     """Put a new invoice into the ledger and its timeline, and tell the company's browsers."""
-    ledger.post(
-        session,
-        f"invoice:{invoice.id}",
-        company_id=invoice.company_id,
-        debit=Account.RECEIVABLE,
-        credit=Account.REVENUE,
-        money=Money(invoice.amount, invoice.currency),
-        invoice_id=invoice.id,
-    )
+    bill(session, invoice)
     note(session, invoice, what="issued", because=cause(f"issued as {invoice.number}"))
     announce(
         session,
