@@ -109,7 +109,7 @@ class Channel(stock.Channel):  # type: ignore[misc]
     def _on_connection_disconnect(self, connection: Any) -> None:
         if self._in_poll is connection:
             self._give_up_answer()
-        for queue, client in self._waits.items():
+        for queue, client in list(self._waits.items()):
             if client.connection is connection:
                 self._waits_since.pop(queue, None)
                 self._ripe[queue] = None
