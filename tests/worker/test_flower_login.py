@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -14,7 +15,7 @@ from argon2 import PasswordHasher
 from sandbox.children import Child, free_port
 from tests.bare import bare_environ
 from tests.waiting import wait_for
-from worker.flower_login import Login
+from worker.flower_login import Login, main
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse: battery"
@@ -106,3 +107,30 @@ def test_a_login_without_a_password_opens_nothing(login):
     assert not Login(login).accepts(basic("ada:"))
     assert not Login(login).accepts(basic(":"))
     assert not Login(login).accepts(basic(login))
+
+
+def answer(monkeypatch, name, password):
+    """Type these where `python -m worker.flower_login` asks for them."""
+    monkeypatch.setattr("builtins.input", lambda _: name)
+    monkeypatch.setattr("getpass.getpass", lambda _: password)
+
+
+def test_the_setting_that_is_made_lets_its_owner_in(monkeypatch, capsys):
+    answer(monkeypatch, " ada ", PASSWORD)
+    main()
+    # As a shell reads it from the file of settings.
+    [setting] = shlex.split(capsys.readouterr().out)
+    name, _, login = setting.partition("=")
+    assert name == "FLOWER_LOGIN"
+    assert PASSWORD not in login
+    assert Login(login).accepts(basic(f"ada:{PASSWORD}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("", PASSWORD), ("a:da", PASSWORD), ("ada", "eleven char")]
+)
+def test_no_setting_is_made_of_a_poor_name_or_password(monkeypatch, capsys, name, password):
+    answer(monkeypatch, name, password)
+    with pytest.raises(SystemExit, match="12 characters"):
+        main()
+    assert capsys.readouterr().out == ""
