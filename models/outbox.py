@@ -168,6 +168,13 @@ def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
     return False
 
 
+def forget_start(session: Session, owed_id: UUID) -> None:
+    """Take a start back that ended without killing its worker."""
+    session.execute(
+        update(Owed).where(Owed.id == owed_id, Owed.starts > 0).values(starts=Owed.starts - 1)
+    )
+
+
 def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None:
     """Put the work off without counting a failure."""
     owed = session.get(Owed, owed_id)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,10 +39,13 @@ from worker.together import Together
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 Claimed = TypeVar("Claimed")
 TransactionWork = Callable[..., None]
 OnFailure = Callable[[Session, Owed, str], None]
 Hold = Callable[[Session, Sequence[Owed]], None]
+# Gets the id of what is owed, and whether this is surely the first message for it.
+Run = Callable[[UUID, bool], None]
 
 
 class Later(Exception):
@@ -109,19 +114,31 @@ def task(
                 work(session, cause, **owed.arguments)
             outbox.end(session, owed.id)
 
-        together = Together(act, partial(_hold, hold)) if hold else None
+        acting = _acting(act, hold)
 
-        def run(owed_id: UUID) -> None:
-            if together is not None:
-                together.run(owed_id)
-            else:
-                in_transaction(act, None, owed_id)
+        def run(owed_id: UUID, is_first: bool) -> None:  # noqa: FBT001
+            acting(owed_id, is_first)
             crash.point(f"{name}.committed")
 
         _register(name, run, on_failure)
         return work
 
     return register
+
+
+def _acting(
+    act: Callable[[Session, UUID], Answer], hold: Hold | None
+) -> Callable[[UUID, bool], Answer]:
+    """Return what runs `act` for one debt: together with others where `hold` is given."""
+    if hold is None:
+        return lambda owed_id, _: in_transaction(act, None, owed_id)
+    together = Together(act, partial(_hold, hold))
+
+    def run(owed_id: UUID, is_first: bool) -> Answer:  # noqa: FBT001
+        # What may have killed its worker takes no others along.
+        return together.run(owed_id) if is_first else in_transaction(act, None, owed_id)
+
+    return run
 
 
 def _hold(hold: Hold, session: Session, owed_ids: Sequence[UUID]) -> None:
@@ -158,10 +175,10 @@ def calling_task(
                 claimed = claim(session, debt, **owed.arguments)
             return None if claimed is None else (debt, claimed)
 
-        together = Together(act, partial(_hold, hold)) if hold else None
+        claiming = _acting(act, hold)
 
-        def run(owed_id: UUID) -> None:
-            taken = together.run(owed_id) if together else in_transaction(act, None, owed_id)
+        def run(owed_id: UUID, is_first: bool) -> None:  # noqa: FBT001
+            taken = claiming(owed_id, is_first)
             if taken is not None:
                 debt, claimed = taken
                 with telemetry.bind(**_ids_of(debt)):
@@ -186,7 +203,7 @@ def draining_task(name: str) -> Callable[[Callable[[], None]], Callable[[], None
 
         runs: GroupCommit[UUID, None] = GroupCommit(serve, most=1000)
 
-        def run(owed_id: UUID) -> None:
+        def run(owed_id: UUID, _: bool) -> None:  # noqa: FBT001
             runs.put(owed_id, size=1)
             crash.point(f"{name}.committed")
 
@@ -216,7 +233,7 @@ def periodic(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     return register
 
 
-def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | None) -> None:
+def _register(name: str, run: Run, on_failure: OnFailure | None) -> None:
     @app.task(name=name, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
     def celery_task(self: Any, owed_id: str, **_ids: str) -> None:
         identity = UUID(owed_id)
@@ -230,7 +247,26 @@ def _register(name: str, run: Callable[[UUID], None], on_failure: OnFailure | No
                 not self.request.delivery_info.get("redelivered")
                 and (self.request.get("sends") or 1) == 1
             )
-            _guarded(name, identity, run, on_failure, is_first=is_first)
+            with _alone_here(identity) as is_alone:
+                if is_alone:
+                    _guarded(name, identity, run, on_failure, is_first=is_first)
+
+
+_running: set[UUID] = set()
+_running_lock = threading.Lock()
+
+
+@contextmanager
+def _alone_here(owed_id: UUID) -> Iterator[bool]:
+    """Whether this process does not run it already, for the same message may come twice."""
+    with _running_lock:
+        is_alone = owed_id not in _running
+        _running.add(owed_id)
+    try:
+        yield is_alone
+    finally:
+        if is_alone:
+            _running.discard(owed_id)
 
 
 def _may_start(name: str, owed_id: UUID, on_failure: OnFailure | None) -> bool:
@@ -254,7 +290,7 @@ def _count_start(session: Session, owed_id: UUID, on_failure: OnFailure | None) 
 def _guarded(
     name: str,
     owed_id: UUID,
-    run: Callable[[UUID], None],
+    run: Run,
     on_failure: OnFailure | None,
     *,
     is_first: bool,
@@ -262,7 +298,9 @@ def _guarded(
     """Run; a failure puts the debt back with a delay and never reaches Celery."""
     try:
         if is_first or _may_start(name, owed_id, on_failure):
-            run(owed_id)
+            run(owed_id, is_first)
+            if not is_first:
+                in_transaction(outbox.forget_start, None, owed_id)
     except Later as later:
         until = now() + timedelta(seconds=later.after_s)
         in_transaction(outbox.defer, None, owed_id, until=until, why=str(later))

@@ -177,3 +177,46 @@ def test_what_rows_keep_of_an_error_has_no_statement_and_none_of_its_values():
     refused = pymysql.err.IntegrityError(1062, "Duplicate entry")
     error = IntegrityError("UPDATE payment_methods SET token = %s", ("tok_1",), refused)
     assert _told(error) == "IntegrityError: (1062, 'Duplicate entry')"
+
+
+def test_a_message_that_comes_while_its_task_runs_does_nothing(customer, invoice_id, monkeypatch):
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="once")
+    again: list[int] = []
+    act = outbox.take
+
+    def take(session, identity):
+        if not again:
+            again.append(1)
+            # Redelivered, it would count as a start that never ended.
+            ring("outbox.test_memo", owed_id, redelivered=True)
+        return act(session, identity)
+
+    monkeypatch.setattr(outbox, "take", take)
+    ring("outbox.test_memo", owed_id)
+    assert memo_of(customer, invoice_id) == "once"
+    assert row(owed_id) is None
+    assert again == [1]
+
+
+def test_a_start_that_found_the_row_in_other_hands_is_taken_back(customer, invoice_id):
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="later")
+    with transaction() as session:
+        assert outbox.claim(session, owed_id, moment=now(), for_s=60)
+    take = outbox.take
+    counted: list[int] = []
+
+    def run_meanwhile(session, identity):
+        owed = take(session, identity)
+        if owed is not None:
+            counted.append(owed.starts)
+        return owed if len(counted) == 1 else None
+
+    with transaction() as session:
+        session.get_one(Owed, owed_id).claimed_until = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "take", run_meanwhile)
+        ring("outbox.test_memo", owed_id, redelivered=True)
+    left = row(owed_id)
+    assert left is not None
+    assert (left.starts, left.status) == (0, OwedStatus.OWED)
+    assert counted == [0, 1]
