@@ -53,6 +53,12 @@ def customer(stripe: StripeGateway) -> str:
     )
 
 
+@pytest.fixture
+def order(stripe: StripeGateway, customer: str) -> ChargeRequest:
+    """A charge of a card that is kept, not yet sent."""
+    return charge_of(customer, keep(stripe, customer).provider_id)
+
+
 def keep(stripe: StripeGateway, customer: str, token: str = "pm_card_visa") -> MethodAnswer:
     return stripe.attach_method(key=str(new_id()), customer=customer, token=token, type="card")
 
@@ -245,18 +251,18 @@ def test_an_answer_that_is_lost_is_found_and_never_charged_again(
     stripe: StripeGateway,
     impatient: StripeGateway,
     customer: str,
+    order: ChargeRequest,
     fault: str,
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
     sandbox.control.fault(fault, path="/v1/payment_intents", delay_ms=1500)
 
     with pytest.raises(OutcomeUnknown):
-        impatient.charge(request)
+        impatient.charge(order)
 
-    found = stripe.find(transaction_id=transaction_of(request), customer=customer, key=request.key)
+    found = stripe.find(transaction_id=transaction_of(order), customer=customer, key=order.key)
     assert [each.status for each in found] == [IntentStatus.SUCCEEDED]
-    assert stripe.charge(request).provider_id == found[0].provider_id
-    assert len(sandbox.control.charges(str(transaction_of(request)))) == 1
+    assert stripe.charge(order).provider_id == found[0].provider_id
+    assert len(sandbox.control.charges(str(transaction_of(order)))) == 1
 
 
 @pytest.mark.parametrize("fault", ["timeout_before", "drop_before"])
@@ -265,60 +271,55 @@ def test_a_request_that_was_lost_is_unknown_too_and_may_go_again_with_its_key(
     stripe: StripeGateway,
     impatient: StripeGateway,
     customer: str,
+    order: ChargeRequest,
     fault: str,
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
     sandbox.control.fault(fault, path="/v1/payment_intents", delay_ms=600)
 
     with pytest.raises(OutcomeUnknown):
-        impatient.charge(request)
+        impatient.charge(order)
 
-    transaction_id = transaction_of(request)
-    assert stripe.find(transaction_id=transaction_id, customer=customer, key=request.key) == []
-    assert stripe.charge(request).status is IntentStatus.SUCCEEDED
+    transaction_id = transaction_of(order)
+    assert stripe.find(transaction_id=transaction_id, customer=customer, key=order.key) == []
+    assert stripe.charge(order).status is IntentStatus.SUCCEEDED
     assert len(sandbox.control.charges(str(transaction_id))) == 1
 
 
 def test_a_500_is_answered_again_with_the_same_key_and_only_a_look_up_tells(
-    sandbox: SandboxProcess, stripe: StripeGateway, customer: str
+    sandbox: SandboxProcess, stripe: StripeGateway, customer: str, order: ChargeRequest
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
     sandbox.control.fault("server_error", path="/v1/payment_intents", executed=True)
 
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
-            stripe.charge(request)
+            stripe.charge(order)
 
-    (found,) = stripe.find(
-        transaction_id=transaction_of(request), customer=customer, key=request.key
-    )
+    (found,) = stripe.find(transaction_id=transaction_of(order), customer=customer, key=order.key)
     assert found.status is IntentStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("fault", ["rate_limit", "lock_timeout"])
 def test_a_busy_stripe_charges_once_in_the_end(
-    sandbox: SandboxProcess, stripe: StripeGateway, customer: str, fault: str
+    sandbox: SandboxProcess, stripe: StripeGateway, order: ChargeRequest, fault: str
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
     sandbox.control.fault(fault, path="/v1/payment_intents", count=None)
     with pytest.raises(Unavailable):
-        stripe.charge(request)
+        stripe.charge(order)
 
     sandbox.control.clear_faults()
 
-    assert stripe.charge(request).status is IntentStatus.SUCCEEDED
-    assert len(sandbox.control.charges(str(transaction_of(request)))) == 1
+    assert stripe.charge(order).status is IntentStatus.SUCCEEDED
+    assert len(sandbox.control.charges(str(transaction_of(order)))) == 1
 
 
 def test_one_key_at_the_same_time_charges_once(
-    sandbox: SandboxProcess, stripe: StripeGateway, customer: str
+    sandbox: SandboxProcess, stripe: StripeGateway, order: ChargeRequest
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
     sandbox.control.fault("slow", path="/v1/payment_intents", count=None, delay_ms=100)
 
     def charge(_: int) -> str:
         try:
-            return stripe.charge(request).provider_id
+            return stripe.charge(order).provider_id
         except OutcomeUnknown as unknown:
             return unknown.code
 
@@ -326,17 +327,16 @@ def test_one_key_at_the_same_time_charges_once(
         told = set(threads.map(charge, range(8)))
 
     assert len(told - {"idempotency_key_in_use"}) == 1
-    assert len(sandbox.control.charges(str(transaction_of(request)))) == 1
+    assert len(sandbox.control.charges(str(transaction_of(order)))) == 1
 
 
 def test_the_same_key_for_another_amount_is_our_bug(
-    sandbox: SandboxProcess, stripe: StripeGateway, customer: str
+    sandbox: SandboxProcess, stripe: StripeGateway, order: ChargeRequest
 ) -> None:
-    request = charge_of(customer, keep(stripe, customer).provider_id)
-    stripe.charge(request)
+    stripe.charge(order)
 
     with pytest.raises(Rejected, match="idempotency_error"):
-        stripe.charge(replace(request, money=Money(Decimal(11), "EUR")))
+        stripe.charge(replace(order, money=Money(Decimal(11), "EUR")))
 
 
 def test_a_wrong_api_key_is_our_bug(sandbox: SandboxProcess) -> None:
