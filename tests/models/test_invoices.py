@@ -49,7 +49,7 @@ def test_another_companys_invoice_cannot_be_locked(customer):
 def test_lines_come_by_invoice_and_in_their_order(customer):
     one, two, empty = (make_invoice(customer.company_id) for _ in range(3))
     with transaction(company_id=customer.company_id) as session:
-        for invoice_id, position in ((one, 2), (two, 1), (one, 1)):
+        for invoice_id, position in ((one, 2), (two, 1), (one, 1), (one, 3)):
             session.add(
                 InvoiceLine(
                     company_id=customer.company_id,
@@ -64,7 +64,7 @@ def test_lines_come_by_invoice_and_in_their_order(customer):
         session.flush()
         found = lines_of(session, [one, two, empty])
         assert {each: [line.position for line in found[each]] for each in found} == {
-            one: [1, 2],
+            one: [1, 2, 3],
             two: [1],
             empty: [],
         }
