@@ -154,18 +154,20 @@ def _delete_ended(session: Session) -> None:
         session.execute(delete(Owed).where(Owed.id.in_(ended)))
 
 
-def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> bool:
-    """Count a start of a message that came back; False if it has killed too many workers."""
+def count_start(session: Session, owed_id: UUID, *, moment: datetime) -> Owed | None:
+    """Count a start of a message that came back; None if it is done or in other hands.
+
+    One that has killed too many workers is dead from here on.
+    """
     owed = take(session, owed_id)
     if owed is None or (owed.claimed_until and owed.claimed_until > moment):
-        return True
+        return None
     owed.starts += 1
-    if owed.starts < STARTS:
-        return True
-    owed.status = OwedStatus.DEAD
-    owed.error = f"its worker died {owed.starts} times while it ran"
-    owed.due_at = moment
-    return False
+    if owed.starts >= STARTS:
+        owed.status = OwedStatus.DEAD
+        owed.error = f"its worker died {owed.starts} times while it ran"
+        owed.due_at = moment
+    return owed
 
 
 def forget_start(session: Session, owed_id: UUID) -> None:

@@ -270,21 +270,24 @@ def _alone_here(owed_id: UUID) -> Iterator[bool]:
 
 
 def _may_start(name: str, owed_id: UUID, on_failure: OnFailure | None) -> bool:
-    if in_transaction(_count_start, None, owed_id, on_failure):
-        return True
-    log.error("task %s is dead: its worker died too often", name)
-    telemetry.count("outbox.dead", task=name)
-    return False
+    """Count the start; False if there is nothing to run here, or no more."""
+    status = in_transaction(_count_start, None, owed_id, on_failure)
+    if status is OwedStatus.DEAD:
+        log.error("task %s is dead: its worker died too often", name)
+        telemetry.count("outbox.dead", task=name)
+    return status is OwedStatus.OWED
 
 
-def _count_start(session: Session, owed_id: UUID, on_failure: OnFailure | None) -> bool:
-    if outbox.count_start(session, owed_id, moment=now()):
-        return True
-    owed = session.get_one(Owed, owed_id)
-    if on_failure is not None:
+def _count_start(
+    session: Session, owed_id: UUID, on_failure: OnFailure | None
+) -> OwedStatus | None:
+    owed = outbox.count_start(session, owed_id, moment=now())
+    if owed is None:
+        return None
+    if owed.status is OwedStatus.DEAD and on_failure is not None:
         session.info["company_id"] = owed.company_id
         on_failure(session, owed, owed.error or "")
-    return False
+    return owed.status
 
 
 def _guarded(
