@@ -30,7 +30,7 @@ from models.base import turn_to
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
-from worker import crash, telemetry
+from worker import crash, stopping, telemetry
 from worker.database import in_transaction, is_away, is_conflict
 from worker.group_commit import GroupCommit
 from worker.settings import settings
@@ -86,6 +86,7 @@ class Debt:
 app = Celery("paybeat")
 app.config_from_object("celeryconfig")
 listen()
+stopping.listen()
 
 
 def task(
