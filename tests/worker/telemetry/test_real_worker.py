@@ -21,12 +21,12 @@ PAYMENT = new_id()
 @pytest.fixture(scope="module")
 def worker(folder: Path, migrated: dict[str, str]) -> Iterator[Observed]:
     """A worker after a task that fails, as its arguments make no sense; one of them is secret."""
-    argv = ["celery", "-A", "worker.app", "worker", "-P", "threads", "-c", "2", "-Q", "payments"]
+    argv = ["celery", "-A", "worker.app", "worker", "-P", "threads", "-c", "2", "-Q", "refunds"]
     with observed(argv, folder, **migrated) as process:
-        with bind(request_id="request-of-charge"), transaction() as session:
+        with bind(request_id="request-of-refunds"), transaction() as session:
             outbox.enqueue(
                 session,
-                "payments.charge",
+                "refunds.collect",
                 company_id=new_id(),
                 transaction_id=PAYMENT,
                 **{CANARIES["token"]: CANARIES["stripe_key"]},
@@ -42,8 +42,8 @@ def failures(process: Observed) -> list[dict[str, str]]:
 
 def test_a_failed_task_is_told_with_all_its_ids(worker):
     line = failures(worker)[0]
-    assert line["request_id"] == "request-of-charge"
-    assert line["task"] == "payments.charge"
+    assert line["request_id"] == "request-of-refunds"
+    assert line["task"] == "refunds.collect"
     assert line["transaction_id"] == str(PAYMENT)
     assert line["company_id"]
     assert line["task_id"]
@@ -51,7 +51,7 @@ def test_a_failed_task_is_told_with_all_its_ids(worker):
 
 def test_sentry_learns_of_it_with_the_same_ids(worker):
     event = worker.sentry.of_type("event")[0]
-    assert event["tags"]["request_id"] == "request-of-charge"
+    assert event["tags"]["request_id"] == "request-of-refunds"
     assert event["tags"]["transaction_id"] == str(PAYMENT)
     assert event["exception"]["values"][-1]["type"] == "TypeError"
 
