@@ -36,6 +36,8 @@ from models.ids import new_id
 
 COMPANY = "company_id"
 SPANS = "spans_companies"
+# An optimizer that reads a small table whole locks rows of others on its way, if for a moment.
+BY_KEY = "FORCE INDEX (PRIMARY)"
 # How often a session has turned to a company; what it wrote and whose it was found to be.
 TURNS = "turns"
 _VOUCHED = "vouched"

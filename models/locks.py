@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
-from models.base import COMPANY, TURNS, Base, CompanyOwned, across_companies
+from models.base import BY_KEY, COMPANY, TURNS, Base, CompanyOwned, across_companies
 
 Row = TypeVar("Row", bound=Base)
 
@@ -79,6 +79,7 @@ def lock_all(
         across_companies(
             select(kind)
             .where(kind.id.in_(sorted(set(row_ids))))
+            .with_hint(kind, BY_KEY)
             .with_for_update(skip_locked=True)
             .options(*options)
             .execution_options(populate_existing=True),

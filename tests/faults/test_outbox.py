@@ -171,9 +171,9 @@ def test_a_task_that_kills_its_worker_again_and_again_is_a_dead_letter(system, t
         if not system.worker.is_running:
             deaths += 1
             mark.touch()
+            # Production waits 30 s, then ever longer.
+            change_all(system, due_at=now())
             system.worker.start()
-        # Production waits 30 s, then ever longer.
-        change_all(system, due_at=now())
         assert deaths <= STARTS, "it is started for ever"
         time.sleep(0.05)
     mark.unlink()

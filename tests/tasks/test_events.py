@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import delete, select
 
+from models.clock import now
 from models.outbox import Owed, enqueue
 from tasks import events
 from tests.bell import ring
@@ -104,3 +105,17 @@ def test_while_redis_is_away_all_stays_owed(monkeypatch):
     monkeypatch.undo()
     ring(PUBLISH, row.id)
     assert heard(customer) == [1]
+
+
+def test_a_publisher_does_not_wait_for_what_is_in_hand_on_other_queues():
+    customer = make_company()
+    owed = announce(customer, 1)
+    with transaction(company_id=customer.company_id) as session:
+        in_hand = enqueue(session, "outbox.test_nothing", due_at=now())
+    with transaction() as other:
+        other.get_one(Owed, in_hand.id, with_for_update=True)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(ring, PUBLISH, owed.id).result(5)
+            assert heard(customer) == [1]
+    with transaction() as session:
+        session.delete(session.get_one(Owed, in_hand.id))

@@ -145,3 +145,12 @@ def test_what_an_act_writes_is_checked_before_the_next_company_acts(database):
             turn_to(session, theirs.company_id)
         session.rollback()
     assert memo_of(theirs) is None
+
+
+def test_a_group_locks_its_own_rows_and_no_others_of_a_small_table(database):
+    marks = marks_of(make_company(), letters="abcdef")
+    with transaction() as session:
+        locks.lock_all(session, Invoice, {mark.invoice_id for mark in marks[:3]})
+        with transaction() as other:
+            free = locks.lock_all(other, Invoice, {mark.invoice_id for mark in marks})
+    assert free.keys() == {mark.invoice_id for mark in marks[3:]}
