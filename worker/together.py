@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # Large enough that a group's own cost is small beside its acts', small enough to be short.
 MOST = 32
 # While one group waits for the database another may act.
-LANES = 2
+LANES = 1
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
