@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # Large enough that a group's own cost is small beside its acts', small enough to be short.
 MOST = 32
-# While one group waits for the database another may act.
+# One makes the largest groups: with two, a thousand charges took half as long again.
 LANES = 1
 
 Item = TypeVar("Item")
