@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -17,7 +18,7 @@ from tests.bell import ring
 from tests.factories import make_invoice, make_payment
 from worker.app import Debt
 from worker.database import in_transaction, transaction
-from worker.gateways.base import Advice, Declined, Intent, IntentStatus
+from worker.gateways.base import Advice, Declined, Intent, IntentStatus, Unavailable
 
 HUNDRED = Money(Decimal(100), "INR")
 
@@ -128,3 +129,19 @@ def test_a_slow_answer_of_a_charge_does_not_undo_what_an_event_told(provider, cu
     with transaction(company_id=shop.company_id) as session:
         attempt = session.get_one(PaymentAttempt, shop.claim.attempt_id)
         assert attempt.status == AttemptStatus.DECLINED
+
+
+def test_a_late_refusal_does_not_open_an_attempt_that_has_ended(provider, customer):
+    """A caller that outlived its lease hears "not executed" once another has settled it."""
+    shop = Shop(customer)
+    provider.answers = [replace(processing(shop.intent_id), status=IntentStatus.SUCCEEDED)]
+    shop.refresh()
+    debt = Debt(shop.owe().id, shop.company_id, None, {})
+    in_transaction(record, shop.company_id, debt, shop.claim, Unavailable(message="Busy."))
+    with transaction(company_id=shop.company_id) as session:
+        attempt = session.get_one(PaymentAttempt, shop.claim.attempt_id)
+        assert attempt.status == AttemptStatus.SUCCEEDED
+        charges = select(Owed).where(
+            Owed.company_id == shop.company_id, Owed.task == "payments.charge"
+        )
+        assert session.scalars(charges).all() == []
