@@ -301,9 +301,13 @@ def _guarded(
 ) -> None:
     """Run; a failure puts the debt back with a delay and never reaches Celery."""
     try:
-        if is_first or _may_start(name, owed_id, on_failure):
-            run(owed_id, is_first)
-            if not is_first:
+        if is_first:
+            run(owed_id, True)  # noqa: FBT003
+        elif _may_start(name, owed_id, on_failure):
+            try:
+                run(owed_id, False)  # noqa: FBT003
+            finally:
+                # However it ended, also for want of a database: it has killed no worker.
                 in_transaction(outbox.forget_start, None, owed_id)
     except Later as later:
         until = now() + timedelta(seconds=later.after_s)

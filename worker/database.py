@@ -141,12 +141,17 @@ def _to_ring_for(owed: Sequence[Owed]) -> list[Owed]:
 
 
 def ring(messages: Iterable[tuple[str, bytes]], owed_ids: Sequence[UUID]) -> None:
-    """Send what was just committed; with the broker away it is due at once, for the sweeper."""
+    """Send what was just committed; with the broker away it is due at once, for the sweeper.
+
+    Never raises: whoever has committed would be told that it had not.
+    """
     crash.point("outbox.committed")
     try:
         dispatch.doorbell().ring(messages)
     except CacheAway as error:
         log.warning("broker away, %d tasks wait in the outbox: %s", len(owed_ids), error)
+    except Exception:
+        log.exception("%d tasks wait in the outbox, for they could not be sent", len(owed_ids))
     else:
         return
     try:

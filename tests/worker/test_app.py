@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pymysql
 import pytest
+import redis
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from models import outbox
 from models.clock import now
@@ -15,6 +16,7 @@ from models.invoices import Invoice
 from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
 from tests.bell import ring
 from tests.factories import make_invoice
+from worker import dispatch
 from worker.app import Later, _told, calling_task, task
 from worker.database import in_transaction, transaction
 from worker.settings import settings
@@ -220,3 +222,29 @@ def test_a_start_that_found_the_row_in_other_hands_is_taken_back(customer, invoi
     assert left is not None
     assert (left.starts, left.status) == (0, OwedStatus.OWED)
     assert counted == [0, 1]
+
+
+@pytest.mark.parametrize("number", [1213, 2013])
+def test_a_start_that_the_database_ended_is_taken_back(customer, invoice_id, number):
+    """Whoever loses a lock or the connection has killed no worker."""
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="lost")
+    error = OperationalError("UPDATE", {}, pymysql.err.OperationalError(number, "lost"))
+    RAISES[str(invoice_id)] = error
+    for _ in range(STARTS):
+        ring("outbox.test_memo", owed_id, redelivered=True)
+    left = row(owed_id)
+    assert (left.starts, left.failures, left.status) == (0, 0, OwedStatus.OWED)
+
+
+def test_what_is_committed_stays_so_whatever_the_broker_says(customer, invoice_id, monkeypatch):
+    """Raised after the commit, it would have the work run again, or a caller believe in nothing."""
+
+    class Busy:
+        def ring(self, _messages):
+            raise redis.ResponseError("BUSY Redis is busy running a script.")
+
+    monkeypatch.setattr(dispatch, "doorbell", Busy)
+    owed_id = owe(customer, "outbox.test_memo", invoice_id=invoice_id, text="kept")
+    owed = row(owed_id)
+    assert owed.sent_at is None
+    assert owed.due_at <= now()
