@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Generic, TypeVar
 
@@ -64,10 +65,10 @@ class Together(Generic[Item, Answer]):
 
     def run(self, item: Item) -> Answer:
         """Return what `act` returned once that is committed, or raise what it raised."""
-        try:
+        # Left before the act runs alone: what that raises is not told as a consequence.
+        with suppress(_Alone):
             return self._commit.put((item, copy_context()), size=1)
-        except _Alone:
-            return in_transaction(self._act, None, item)
+        return in_transaction(self._act, None, item)
 
     def _flush(
         self, group: list[tuple[Item, Context]]
@@ -75,7 +76,7 @@ class Together(Generic[Item, Answer]):
         try:
             return self._act_for(group), _nothing
         except Exception as error:  # noqa: BLE001  whoever caused it meets it again, alone
-            log.debug("a group of %d is given up: %s", len(group), error)
+            log.debug("a group of %d is given up: %s", len(group), type(error).__name__)
             return [_Alone()] * len(group), _nothing
 
     def _act_for(self, group: list[tuple[Item, Context]]) -> list[Answer]:
