@@ -241,8 +241,8 @@ def _try_again(
     debt: Debt,
 ) -> None:
     """Owe the same attempt again after 1, 2, 4, 8 minutes; then it has failed, unexecuted."""
-    if attempt.finished_at is not None:
-        return  # who went on after this call's lease has ended it meanwhile
+    if attempt.status != AttemptStatus.CALLING:
+        return  # whoever went on after this call's lease may have sent it, and has it in hand
     attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
     attempt.leased_until = None
     attempt.waits += 1

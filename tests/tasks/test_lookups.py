@@ -131,16 +131,19 @@ def test_a_slow_answer_of_a_charge_does_not_undo_what_an_event_told(provider, cu
         assert attempt.status == AttemptStatus.DECLINED
 
 
-def test_a_late_refusal_does_not_open_an_attempt_that_has_ended(provider, customer):
-    """A caller that outlived its lease hears "not executed" once another has settled it."""
+@pytest.mark.parametrize("status", [AttemptStatus.UNKNOWN, AttemptStatus.SUCCEEDED])
+def test_a_late_refusal_does_not_have_an_attempt_sent_again(provider, customer, status):
+    """A caller that outlived its lease hears "not executed" after another went on with it."""
     shop = Shop(customer)
     provider.answers = [replace(processing(shop.intent_id), status=IntentStatus.SUCCEEDED)]
-    shop.refresh()
+    if status is AttemptStatus.SUCCEEDED:
+        shop.refresh()
+    with transaction(company_id=shop.company_id) as session:
+        session.get_one(PaymentAttempt, shop.claim.attempt_id).status = status
     debt = Debt(shop.owe().id, shop.company_id, None, {})
     in_transaction(record, shop.company_id, debt, shop.claim, Unavailable(message="Busy."))
     with transaction(company_id=shop.company_id) as session:
-        attempt = session.get_one(PaymentAttempt, shop.claim.attempt_id)
-        assert attempt.status == AttemptStatus.SUCCEEDED
+        assert session.get_one(PaymentAttempt, shop.claim.attempt_id).status == status
         charges = select(Owed).where(
             Owed.company_id == shop.company_id, Owed.task == "payments.charge"
         )
