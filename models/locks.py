@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy import event, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, SessionTransaction, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
 from models.base import BY_KEY, COMPANY, TURNS, Base, CompanyOwned, across_companies
@@ -97,3 +97,22 @@ def lock_all(
 def _held(session: Session) -> dict[tuple[type[Any], UUID], list[Any]]:
     held: dict[tuple[type[Any], UUID], list[Any]] = session.info.setdefault(_HELD, {})
     return held
+
+
+def is_held(session: Session, row: Base) -> bool:
+    """Whether this transaction has locked or made the row."""
+    return row in session.new or (type(row), row.id) in _held(session)
+
+
+@event.listens_for(Session, "pending_to_persistent")
+def _hold_what_is_made(session: Session, row: object) -> None:
+    """Nobody else has a row before the commit of the transaction that made it."""
+    if isinstance(row, Base):
+        _held(session)[type(row), row.id] = [row, session.info.get(TURNS)]
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _let_go(session: Session, ended: SessionTransaction) -> None:
+    """A lock ends with its transaction; a session may begin another one."""
+    if ended.parent is None:
+        session.info.pop(_HELD, None)

@@ -222,17 +222,17 @@ def _tell(session: Session, payment: Transaction, refund: Refund) -> None:
 
 
 def behind(session: Session, answer: RefundAnswer) -> Refund | None:
-    """Return our refund that `answer` tells of: by the provider's id, else by our id in it."""
-    found = session.scalars(
-        select(Refund).where(Refund.provider_refund_id == answer.provider_id)
-    ).one_or_none()
-    our_id = answer.metadata.get("refund_id")
-    if found is None and our_id:
-        try:
-            return session.get(Refund, UUID(our_id))
-        except ValueError:
-            return None
-    return found
+    """Return our refund that `answer` tells of, locked: by their id, else by ours in it."""
+    query = select(Refund.id).where(Refund.provider_refund_id == answer.provider_id)
+    found = session.scalar(query) or _uuid(answer.metadata.get("refund_id"))
+    return locks.lock(session, Refund, found) if found else None
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause) -> Refund:

@@ -12,7 +12,7 @@ from models.ledger import Account, LedgerEntry, is_posted, post, sums
 from models.methods import ProviderCustomer
 from models.money import Money
 from models.timeline import Cause
-from models.transactions import AttemptStatus, Status, Transaction, start_attempt
+from models.transactions import AttemptStatus, Status, Transaction, lock_existing, start_attempt
 from models.webhooks import PaymentWebhook
 from tests.factories import make_company, make_invoice, make_method, make_payment
 from worker.database import in_transaction, transaction
@@ -24,7 +24,7 @@ def test_an_invoice_has_one_open_payment(customer):
     with pytest.raises(IntegrityError, match="open_invoice"):
         make_payment(customer, invoice_id)
     with transaction(company_id=customer.company_id) as session:
-        session.get_one(Transaction, first).move_to(Status.FAILED, because=Cause(why="declined"))
+        lock_existing(session, first).move_to(Status.FAILED, because=Cause(why="declined"))
     assert make_payment(customer, invoice_id) != first
 
 

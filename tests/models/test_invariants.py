@@ -11,6 +11,7 @@ from models.ids import new_id
 from models.invariants import ALLOWED, ENDS_WHERE, QUERIES, check
 from models.invoices import Invoice, InvoiceStatus
 from models.ledger import Account, post
+from models.locks import lock_existing
 from models.money import Money
 from models.outbox import Owed, enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
@@ -31,8 +32,8 @@ def book(customer):
         customer, invoice_id, payment_method_id=make_method(customer), status=Status.FAILED
     )
     with Session(engine(), info={"company_id": customer.company_id}) as session:
-        invoice = session.get_one(Invoice, invoice_id)
-        payment = session.get_one(Transaction, payment_id)
+        invoice = lock_existing(session, Invoice, invoice_id)
+        payment = lock_existing(session, Transaction, payment_id)
         attempt = start_attempt(payment, {})
         attempt.status = "succeeded"
         payment.move_to(Status.SUCCEEDED, because=BECAUSE)

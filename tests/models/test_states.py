@@ -1,16 +1,17 @@
 from itertools import product
 
 import pytest
-from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.orm import Session
 
+from models import locks
 from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.refunds import Refund, RefundReason, RefundStatus
-from models.states import IllegalMove
+from models.states import IllegalMove, NotLocked
 from models.timeline import Cause, history
 from models.transactions import OPEN, SETTLED, Status, Transaction, lock_existing
 from tests.factories import make_invoice, make_payment
-from worker.database import transaction
+from worker.database import engine, transaction
 
 MACHINES = [(Transaction, Status), (Invoice, InvoiceStatus), (Refund, RefundStatus)]
 PAIRS = [
@@ -24,10 +25,10 @@ CAUSE = Cause(why="a test", request_id="req-1")
 def make_row(session, machine, customer, status):
     if machine is Invoice:
         invoice_id = make_invoice(customer.company_id)
-        row = session.get_one(Invoice, invoice_id)
+        row = locks.lock_existing(session, Invoice, invoice_id)
     else:
         payment_id = make_payment(customer, make_invoice(customer.company_id))
-        row = session.get_one(Transaction, payment_id)
+        row = lock_existing(session, payment_id)
         if machine is Refund:
             row = Refund(
                 company_id=customer.company_id,
@@ -90,15 +91,21 @@ def test_what_must_exist_and_does_not_is_not_passed_over(customer):
 
 def test_two_writers_that_read_the_same_row_cannot_both_win(customer):
     payment_id = make_payment(customer, make_invoice(customer.company_id))
-
-    def overtaken(late):
+    with transaction(company_id=customer.company_id) as late:
         read_first = late.get_one(Transaction, payment_id)
         with transaction(company_id=customer.company_id) as early:
-            early.get_one(Transaction, payment_id).move_to(Status.FAILED, because=CAUSE)
-        read_first.move_to(Status.SUCCEEDED, because=CAUSE)
-        late.flush()
+            lock_existing(early, payment_id).move_to(Status.FAILED, because=CAUSE)
+        with pytest.raises(NotLocked):
+            read_first.move_to(Status.SUCCEEDED, because=CAUSE)
+        locked = lock_existing(late, payment_id)
+        assert locked is read_first
+        assert (locked.status, locked.version) == (Status.FAILED, 2)
 
-    with transaction(company_id=customer.company_id) as session, pytest.raises(StaleDataError):
-        overtaken(session)
-    with transaction(company_id=customer.company_id) as session:
-        assert session.get_one(Transaction, payment_id).status == Status.FAILED
+
+def test_a_lock_ends_with_its_transaction(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    with Session(engine(), info={"company_id": customer.company_id}) as session:
+        lock_existing(session, payment_id)
+        session.rollback()
+        with pytest.raises(NotLocked):
+            session.get_one(Transaction, payment_id).move_to(Status.FAILED, because=CAUSE)

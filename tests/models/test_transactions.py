@@ -13,8 +13,8 @@ from models.timeline import Cause, history
 from models.transactions import (
     AttemptStatus,
     Status,
-    Transaction,
     lock,
+    lock_existing,
     open_of_invoice,
     start_attempt,
 )
@@ -102,7 +102,7 @@ def test_what_refunds_may_still_take_counts_as_taken(session, customer, payment_
 
 
 def test_a_late_event_moves_nothing_that_has_ended(session, payment_id):
-    payment = session.get_one(Transaction, payment_id)
+    payment = lock_existing(session, payment_id)
     late = Cause(why="a late event")
     assert payment.move_if_allowed(Status.SUCCEEDED, because=late)
     assert payment.is_settled
