@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.webhooks import HANDLED
 from tests.web.webhooks.door import PATH, Door, event, signature
 
 EXAMPLES = int(os.environ.get("PAYBEAT_FUZZ_EXAMPLES", "400"))
@@ -119,6 +120,7 @@ def test_no_input_breaks_the_door(door: Door) -> None:
     client = door.app.test_client()
     seen: Counter[tuple[int, bool]] = Counter()
     accepted: set[tuple[str, str]] = set()
+    acted_on: set[tuple[str, str]] = set()
 
     @settings(
         max_examples=EXAMPLES,
@@ -134,7 +136,10 @@ def test_no_input_breaks_the_door(door: Door) -> None:
         assert answer.status_code in ({200, 400, 413} if is_signed else {400, 413}), answer.text
         if answer.status_code == 200:
             read = json.loads(body)
-            accepted.add((read.get("account") or "", read["id"]))
+            name = (read.get("account") or "", read["id"])
+            if name not in accepted and read["type"] in HANDLED["stripe"]:
+                acted_on.add(name)
+            accepted.add(name)
 
     started = time.monotonic()
     post()
@@ -142,4 +147,4 @@ def test_no_input_breaks_the_door(door: Door) -> None:
     print(f"{seen.total()} inputs in {seconds:.0f} s: {dict(seen)}")  # noqa: T201  told with -s
     assert seen[200, True] > 0
     assert {(row.account, row.provider_event_id) for row in door.stored()} == accepted
-    assert len(door.owed()) == len(accepted)
+    assert len(door.owed()) == len(acted_on) > 0
