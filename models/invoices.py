@@ -56,7 +56,8 @@ class Invoice(Moving):
             {InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE}
         ),
         InvoiceStatus.UNCOLLECTIBLE: frozenset({InvoiceStatus.PAID, InvoiceStatus.VOID}),
-        InvoiceStatus.PAID: frozenset(),
+        # Only when a payment that was recorded by mistake is taken back.
+        InvoiceStatus.PAID: frozenset({InvoiceStatus.OPEN}),
         InvoiceStatus.VOID: frozenset(),
     }
 

@@ -25,6 +25,8 @@ class Account(StrEnum):
     REVENUE = "revenue"  # what was billed
     CLEARING = "clearing"  # what the provider holds for us
     REFUNDS = "refunds"  # what was given back
+    DISPUTES = "disputes"  # what customers' banks have taken
+    BANK = "bank"  # what came by bank transfer
 
 
 class LedgerEntry(CompanyOwned):
@@ -45,6 +47,7 @@ class LedgerEntry(CompanyOwned):
     invoice_id: Mapped[UUID | None]
     transaction_id: Mapped[UUID | None]
     refund_id: Mapped[UUID | None]
+    dispute_id: Mapped[UUID | None]
 
 
 def post(  # noqa: PLR0913  a posting names both its sides and what it is about
@@ -58,6 +61,7 @@ def post(  # noqa: PLR0913  a posting names both its sides and what it is about
     invoice_id: UUID | None = None,
     transaction_id: UUID | None = None,
     refund_id: UUID | None = None,
+    dispute_id: UUID | None = None,
 ) -> None:
     """Post `money` from `credit` to `debit` under the name `posting`, which is used only once."""
     for account, amount in ((debit, money.amount), (credit, -money.amount)):
@@ -71,6 +75,7 @@ def post(  # noqa: PLR0913  a posting names both its sides and what it is about
                 invoice_id=invoice_id,
                 transaction_id=transaction_id,
                 refund_id=refund_id,
+                dispute_id=dispute_id,
             )
         )
 

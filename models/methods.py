@@ -58,6 +58,8 @@ class PaymentMethod(CompanyOwned, Changing):
     is_default: Mapped[bool] = mapped_column(Boolean, default=False)
     is_active: Mapped[bool] = mapped_column(Boolean, default=False)
     first_called_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+    replaced_by_id: Mapped[UUID | None]
     error_code: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     default_company_id: Mapped[UUID | None] = mapped_column(

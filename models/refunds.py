@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func, select
+from sqlalchemy import Boolean, ForeignKey, Index, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import PROVIDER_ID, words
@@ -78,6 +78,9 @@ class Refund(Moving):
     user_id: Mapped[UUID | None]
     first_called_at: Mapped[datetime | None]
     leased_until: Mapped[datetime | None]
+    # It undoes a payment that was recorded by mistake: its invoice is due again.
+    reopens_invoice: Mapped[bool] = mapped_column(Boolean, default=False)
+    review_since: Mapped[datetime | None]  # nobody can tell what became of it
     error_message: Mapped[str | None] = mapped_column(Text)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from models import (  # noqa: F401  each enters its tables by being imported
+    alerts,
+    cursors,
+    disputes,
     idempotency,
     invoices,
     ledger,
     methods,
+    notifications,
     outbox,
+    policies,
     refunds,
     tenants,
     timeline,

@@ -31,11 +31,25 @@ class Permission(StrEnum):
     METHODS_WRITE = "methods:write"
     INVOICES_READ = "invoices:read"
     INVOICES_WRITE = "invoices:write"
+    DISPUTES_READ = "disputes:read"
+    DISPUTES_WRITE = "disputes:write"
     OPERATIONS = "operations"
 
 
-_READ = frozenset({Permission.PAYMENTS_READ, Permission.METHODS_READ, Permission.INVOICES_READ})
-_PAY = _READ | {Permission.PAYMENTS_WRITE, Permission.METHODS_WRITE, Permission.REFUNDS_WRITE}
+_READ = frozenset(
+    {
+        Permission.PAYMENTS_READ,
+        Permission.METHODS_READ,
+        Permission.INVOICES_READ,
+        Permission.DISPUTES_READ,
+    }
+)
+_PAY = _READ | {
+    Permission.PAYMENTS_WRITE,
+    Permission.METHODS_WRITE,
+    Permission.REFUNDS_WRITE,
+    Permission.DISPUTES_WRITE,
+}
 _BILL = _PAY | {Permission.INVOICES_WRITE}
 
 GRANTS: dict[Role, frozenset[Permission]] = {

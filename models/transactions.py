@@ -62,6 +62,26 @@ OPEN = (Status.PENDING, Status.PROCESSING, Status.REQUIRES_ACTION, Status.NEEDS_
 _ENDS = {Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.NEEDS_REVIEW}
 
 
+class Dunning(StrEnum):
+    """What is being done about a payment that was declined."""
+
+    NONE = "none"
+    SCHEDULED = "scheduled"  # charged again at `next_retry_at`
+    ASKED = "asked"  # the customer must act
+    STOPPED = "stopped"  # this method is done
+    EXHAUSTED = "exhausted"  # the ladder is spent
+    IN_REVIEW = "in_review"  # a person must look
+    CLEARED = "cleared"  # paid otherwise, or nothing is due any more
+
+
+class Trigger(StrEnum):
+    """Why an attempt was made."""
+
+    FIRST = "first"
+    LADDER = "ladder"
+    MANUAL = "manual"
+
+
 class AttemptStatus(StrEnum):
     """Where one call to the provider stands."""
 
@@ -139,6 +159,8 @@ class Transaction(Moving):
     retry_count: Mapped[int] = mapped_column(Integer, default=0)
     last_retry_at: Mapped[datetime | None]
     next_retry_at: Mapped[datetime | None]
+    dunning: Mapped[Dunning] = mapped_column(words(Dunning), default=Dunning.NONE)
+    is_disputed: Mapped[bool] = mapped_column(Boolean, default=False)
     error_code: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON)
@@ -199,6 +221,7 @@ class PaymentAttempt(CompanyOwned, Changing):
         Index("idx_payment_attempts_provider_id", "provider_id"),
         Index("idx_payment_attempts_status", "status", "leased_until"),
         Index("idx_payment_attempts_company_id", "company_id"),
+        Index("idx_payment_attempts_fingerprint", "fingerprint", "created_at"),
     )
 
     transaction_id: Mapped[UUID] = mapped_column(ForeignKey("transactions.id"))
@@ -207,6 +230,9 @@ class PaymentAttempt(CompanyOwned, Changing):
     status: Mapped[AttemptStatus] = mapped_column(
         words(AttemptStatus), default=AttemptStatus.CALLING
     )
+    trigger: Mapped[Trigger] = mapped_column("made_by", words(Trigger), default=Trigger.FIRST)
+    payment_method_id: Mapped[UUID | None]
+    fingerprint: Mapped[str | None] = mapped_column(String(100))  # of the card, as it was then
     idempotency_key: Mapped[str] = mapped_column(String(100))
     # What was asked, to the letter: the same key must always carry the same parameters.
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -220,6 +246,7 @@ class PaymentAttempt(CompanyOwned, Changing):
     network_advice_code: Mapped[str | None] = mapped_column(String(10))
     network_decline_code: Mapped[str | None] = mapped_column(String(10))
     advice: Mapped[str | None] = mapped_column(String(30))
+    wait_at_least_s: Mapped[int] = mapped_column(Integer, default=0)  # the network's own wait
     error_code: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[datetime | None]

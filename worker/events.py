@@ -54,7 +54,13 @@ def channel_of(company_id: UUID | str) -> str:
 
 
 def announce(
-    session: Session, kind: str, subject: CompanyOwned, *, user_id: UUID | None = None, **data: Any
+    session: Session,
+    kind: str,
+    subject: CompanyOwned,
+    /,
+    *,
+    user_id: UUID | None = None,
+    **data: Any,
 ) -> None:
     """Owe the event `kind` about `subject`, whose company hears it.
 
@@ -64,19 +70,32 @@ def announce(
         kind: one of the specification's types, such as `payment.succeeded`.
         data: the payload; ids, amounts and times are turned into text.
     """
+    announce_to(session, subject.company_id, kind, user_id=user_id, **data)
+
+
+def announce_to(
+    session: Session,
+    company_id: UUID,
+    kind: str,
+    /,
+    *,
+    user_id: UUID | None = None,
+    **data: Any,
+) -> None:
+    """Owe the event `kind` to who hears a company's channel, or a tenant's, whose operators do."""
     event = {
         "type": kind,
-        "company_id": str(subject.company_id),
+        "company_id": str(company_id),
         "timestamp": now().isoformat(),
         "data": {name: _plain(value) for name, value in data.items()},
     }
     if user_id is not None:
         event["user_id"] = str(user_id)
     announced: dict[UUID, Owed] = session.info.setdefault("announced", {})
-    owed = announced.get(subject.company_id)
+    owed = announced.get(company_id)
     if owed is None:
-        announced[subject.company_id] = enqueue(
-            session, "events.publish", company_id=subject.company_id, events=[event]
+        announced[company_id] = enqueue(
+            session, "events.publish", company_id=company_id, events=[event]
         )
     else:
         # A new list: SQLAlchemy does not see what is appended to the old one.

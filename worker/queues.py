@@ -1,3 +1,12 @@
 """The queues: one a subject, named like the module in tasks/ that works it."""
 
-SUBJECTS = ("payments", "lookups", "refunds", "methods", "webhooks", "events", "outbox")
+SUBJECTS = (
+    "payments",
+    "lookups",
+    "refunds",
+    "methods",
+    "webhooks",
+    "events",
+    "notifications",
+    "outbox",
+)

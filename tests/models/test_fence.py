@@ -15,6 +15,8 @@ SHARED = {
     "users": "an operator has no company",
     "user_sessions": "belongs to a user",
     "outbox": "worked off by tasks for all companies; carries whose it is",
+    "alerts": "some are of the whole system",
+    "provider_cursors": "of our account at the provider",
     "payment_webhooks": "whose it is, is known only once it has been handled",
 }
 

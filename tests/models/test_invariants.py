@@ -126,8 +126,9 @@ BREAKS = {
     ),
     "a payment has at most one attempt that succeeded": (
         "INSERT INTO payment_attempts (id, company_id, transaction_id, number, provider, status,"
-        " idempotency_key, request, waits, created_at, updated_at) SELECT :new, company_id,"
-        " transaction_id, 2, provider, status, 'another', request, 0, created_at, updated_at"
+        " made_by, idempotency_key, request, waits, wait_at_least_s, created_at, updated_at)"
+        " SELECT :new, company_id, transaction_id, 2, provider, status, made_by, 'another',"
+        " request, 0, 0, created_at, updated_at"
         f" FROM payment_attempts WHERE {OURS}"
     ),
     "invoice_lines are of the company of their invoices": (

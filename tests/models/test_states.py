@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models import locks
+from models.disputes import Dispute, DisputeStatus
 from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.refunds import Refund, RefundReason, RefundStatus
@@ -13,7 +14,12 @@ from models.transactions import OPEN, SETTLED, Status, Transaction, lock_existin
 from tests.factories import make_invoice, make_payment
 from worker.database import engine, transaction
 
-MACHINES = [(Transaction, Status), (Invoice, InvoiceStatus), (Refund, RefundStatus)]
+MACHINES = [
+    (Transaction, Status),
+    (Invoice, InvoiceStatus),
+    (Refund, RefundStatus),
+    (Dispute, DisputeStatus),
+]
 PAIRS = [
     (machine, was, becomes)
     for machine, statuses in MACHINES
@@ -35,6 +41,17 @@ def make_row(session, machine, customer, status):
                 transaction_id=payment_id,
                 amount=1,
                 reason=RefundReason.REFUND,
+            )
+            session.add(row)
+        elif machine is Dispute:
+            row = Dispute(
+                company_id=customer.company_id,
+                transaction_id=payment_id,
+                provider="stripe",
+                provider_dispute_id=str(new_id()),
+                amount=1,
+                currency="INR",
+                reason="fraudulent",
             )
             session.add(row)
     row.status = status

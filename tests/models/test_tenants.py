@@ -6,8 +6,18 @@ import pytest
 
 from models.tenants import GRANTS, Permission, Role
 
-READING = {Permission.PAYMENTS_READ, Permission.METHODS_READ, Permission.INVOICES_READ}
-PAYING = {Permission.PAYMENTS_WRITE, Permission.METHODS_WRITE, Permission.REFUNDS_WRITE}
+READING = {
+    Permission.PAYMENTS_READ,
+    Permission.METHODS_READ,
+    Permission.INVOICES_READ,
+    Permission.DISPUTES_READ,
+}
+PAYING = {
+    Permission.PAYMENTS_WRITE,
+    Permission.METHODS_WRITE,
+    Permission.REFUNDS_WRITE,
+    Permission.DISPUTES_WRITE,
+}
 BILLING = {Permission.INVOICES_WRITE}
 
 
