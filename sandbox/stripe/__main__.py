@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
-import signal
-import sys
-import threading
+from functools import partial
 from pathlib import Path
 
+from sandbox.standin.faults import Faults
+from sandbox.standin.serving import opened, serve
+from sandbox.standin.wire import Application
 from sandbox.stripe.api import Api
 from sandbox.stripe.book import Book
 from sandbox.stripe.deliveries import Deliveries
 from sandbox.stripe.desk import Desk
-from sandbox.stripe.faults import Faults
-from sandbox.stripe.journal import FolderInUse
-from sandbox.stripe.wire import Answer, Request, Server
+from sandbox.stripe.faults import KINDS
 
 WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/stripe"
 
@@ -24,31 +22,14 @@ WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/stripe"
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C."""
     options = _options()
-    try:
-        _serve(options)
-    except (FolderInUse, OSError) as error:
-        sys.exit(f"The sandbox can't start on port {options.port}: {error}")
+    serve("stripe", options.port, partial(_sides, options))
 
 
-def _serve(options: argparse.Namespace) -> None:
-    gc.disable()  # a long journal is loaded in a third of the time
-    book = Book(options.folder)
-    gc.freeze()
-    gc.enable()
-    faults = Faults()
+def _sides(options: argparse.Namespace) -> tuple[Application, Application]:
+    book = opened(lambda: Book(options.folder))
+    faults = Faults(KINDS)
     deliveries = Deliveries(book, url=options.webhook_url, secret=options.webhook_secret)
-    api = Api(book, faults, deliveries)
-    desk = Desk(book, faults, deliveries)
-
-    def application(request: Request) -> Answer:
-        return desk(request) if request.path.startswith("/sandbox") else api(request)
-
-    server = Server(options.port, application)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"sandbox stripe listens on http://127.0.0.1:{server.port}", flush=True)
-    server.serve_forever(poll_interval=0.1)
-    server.socket.close()
+    return Api(book, faults, deliveries), Desk(book, faults, deliveries)
 
 
 def _options() -> argparse.Namespace:

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 
 import orjson
 
+from sandbox.standin.faults import SLOW, Fault, Faults, strike_after, strike_before
+from sandbox.standin.wire import Answer, Request
 from sandbox.stripe import errors, routes
 from sandbox.stripe.book import Book
 from sandbox.stripe.call import API_VERSION, Call, Params
 from sandbox.stripe.deliveries import Deliveries
-from sandbox.stripe.faults import SILENCE_MS, WIRE, Fault, Faults
+from sandbox.stripe.faults import STRIKING
 from sandbox.stripe.forms import MixedForm, decoded
 from sandbox.stripe.listing import expanded
 from sandbox.stripe.parameters import checker
-from sandbox.stripe.wire import Answer, HangUp, Request
 
-SLOW = frozenset({"slow"})
-BEFORE = frozenset({"drop_before", "key_in_use", "lock_timeout", "rate_limit", "timeout_before"})
 BROWSER_MAY = frozenset({"payment_intent_confirm", "payment_intent_retrieve"})
 MAX_KEY = 255
 
@@ -62,30 +61,19 @@ class Api:
         except errors.ApiError as error:
             outcome, more = _outcome(error, is_saved=False), {}
         else:
-            self._after(request, fault)
+            strike_after(fault, request)
         return Answer(outcome.status, outcome.body, headers | more)
 
     def _before(self, request: Request) -> Fault | None:
-        fault = self.faults.take(WIRE, request.method, request.path)
-        if fault is None or fault.kind not in BEFORE:
-            return fault
-        if fault.kind == "drop_before":
-            raise HangUp
-        if fault.kind == "timeout_before":
-            request.wait_until_gone((fault.delay_ms or SILENCE_MS) / 1000)
-            raise HangUp
-        if fault.kind == "rate_limit":
+        fault = self.faults.take(STRIKING, request.method, request.path)
+        strike_before(fault, request)
+        if fault and fault.kind == "rate_limit":
             raise errors.too_many_requests()
-        if fault.kind == "lock_timeout":
+        if fault and fault.kind == "lock_timeout":
             raise errors.locked()
-        raise errors.key_in_use(request.headers.get("idempotency-key", ""))
-
-    def _after(self, request: Request, fault: Fault | None) -> None:
-        if fault and fault.kind == "drop_after":
-            raise HangUp
-        if fault and fault.kind == "timeout_after":
-            request.wait_until_gone((fault.delay_ms or SILENCE_MS) / 1000)
-            raise HangUp
+        if fault and fault.kind == "key_in_use":
+            raise errors.key_in_use(request.headers.get("idempotency-key", ""))
+        return fault
 
     def _once(
         self, request: Request, request_id: str, fault: Fault | None

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.stripe.book import Book, frozen, new_id
+from sandbox.standin.book import frozen
+from sandbox.standin.faults import Faults
+from sandbox.stripe.book import Book, new_id
 from sandbox.stripe.errors import Object
-from sandbox.stripe.faults import Faults
 
 API_VERSION = "2026-10-28.endive"
 

@@ -87,7 +87,7 @@ def settled(call: Call, intent: Object) -> Object:
             intent,
             method,
             {
-                "decline_code": fault.decline_code,
+                "decline_code": fault.decline_code or "generic_decline",
                 "advice_code": fault.advice_code,
                 "network_advice_code": fault.network_advice_code,
                 "network_decline_code": fault.network_decline_code,

@@ -1,4 +1,4 @@
-"""Steer a running stand-in, from tests or by hand.
+"""Steer a running stand-in for Stripe, from tests or by hand.
 
 python -m sandbox.stripe.control fault timeout_after --count 1
 python -m sandbox.stripe.control webhooks duplicates=3 delay_ms=50
@@ -7,113 +7,48 @@ python -m sandbox.stripe.control book
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import time
 from typing import Any
-from urllib.parse import quote
 
-import requests
+from sandbox.standin.control import TIMEOUT_S, Json, Refused, run
+from sandbox.standin.control import Control as AnyControl
 
-Json = dict[str, Any]
-TIMEOUT_S = 30
-
-
-class Refused(Exception):
-    """The stand-in did not do what it was asked; the message says why."""
+DEFAULT_URL = f"http://127.0.0.1:{os.environ.get('SANDBOX_PORT') or 12111}"
 
 
-class Control:
-    """The `/sandbox/…` side of a stand-in at `url`."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self._session = requests.Session()
-
-    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer = self._session.request(
-            method, f"{self.url}/sandbox/{path}", json=body, timeout=TIMEOUT_S
-        )
-        told: Json = answer.json()
-        if not answer.ok:
-            raise Refused(told["error"]["message"])
-        return told
-
-    def book(self) -> Json:
-        """Return every object, `by_transaction` and `totals` by currency."""
-        return self._ask("GET", "book")
-
-    def charges(
-        self, transaction_id: str | None = None, *, status: str = "succeeded"
-    ) -> list[Json]:
-        """Return the charges, of one transaction where given, oldest first."""
-        query = f"?transaction_id={quote(str(transaction_id))}" if transaction_id else ""
-        found = self._ask("GET", f"charges{query}")["charges"]
-        return [charge for charge in found if charge["status"] == status]
-
-    def fault(self, kind: str, **more: Any) -> None:
-        """Set a fault; `count=None` lasts until `clear_faults()`."""
-        self._ask("POST", "faults", {"kind": kind, **more})
-
-    def faults(self) -> list[Json]:
-        """Return the faults that are set and not yet spent."""
-        found: list[Json] = self._ask("GET", "faults")["faults"]
-        return found
-
-    def clear_faults(self) -> None:
-        """Let everything go well again."""
-        self._ask("DELETE", "faults")
-
-    def webhooks(self, **rules: Any) -> Json:
-        """Change how events go out (see deliveries.Rules); return what is on its way."""
-        return self._ask("POST", "webhooks", rules)
-
-    def deliveries(self) -> list[Json]:
-        """Return every try to deliver: event, attempt, status (0: no answer)."""
-        log: list[Json] = self._ask("GET", "webhooks")["log"]
-        return log
-
-    def flush(self) -> None:
-        """Send now what is held back or waits for its next try."""
-        self._ask("POST", "webhooks/flush")
-
-    def resend(self, event_id: str, *, times: int = 1) -> list[int]:
-        """Send an event again, `times` times at once; return the statuses."""
-        body = {"event": event_id, "times": times}
-        statuses: list[int] = self._ask("POST", "webhooks/resend", body)["statuses"]
-        return statuses
+class Control(AnyControl):
+    """The `/sandbox/…` side of a stand-in for Stripe at `url`."""
 
     def refund(self, **params: Any) -> Json:
         """Refund as in the dashboard: payment_intent or charge, amount, status."""
-        return self._ask("POST", "refunds", params)
+        return self.ask("POST", "refunds", params)
 
     def move_refund(self, refund_id: str, status: str) -> Json:
         """Settle a pending refund, or let one that succeeded fail."""
-        return self._ask("POST", f"refunds/{refund_id}", {"status": status})
+        return self.ask("POST", f"refunds/{refund_id}", {"status": status})
 
     def dispute(self, **params: Any) -> Json:
         """Open a dispute: payment_intent or charge, and a reason (or `inquiry`)."""
-        return self._ask("POST", "disputes", params)
+        return self.ask("POST", "disputes", params)
 
     def end_dispute(self, dispute_id: str, status: str) -> Json:
         """Close a dispute: lost, won, warning_closed."""
-        return self._ask("POST", f"disputes/{dispute_id}", {"status": status})
+        return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
 
     def settle(self, intent_id: str, *, outcome: str = "succeeded") -> Json:
         """End an intent's `processing`: succeeded or failed."""
-        return self._ask("POST", f"payment_intents/{intent_id}", {"outcome": outcome})
+        return self.ask("POST", f"payment_intents/{intent_id}", {"outcome": outcome})
 
     def confirm_in_browser(self, client_secret: str, *, payment_method: str) -> Json:
         """Confirm an intent as Stripe.js does, knowing only its client secret."""
         intent_id = client_secret.partition("_secret_")[0]
         body = {"client_secret": client_secret, "payment_method": payment_method}
-        return self._ask("POST", f"payment_intents/{intent_id}/confirm", body)
+        return self.ask("POST", f"payment_intents/{intent_id}/confirm", body)
 
     def authenticate(self, intent_id: str, *, is_success: bool = True) -> None:
         """Press Complete or Fail on the bank's page."""
-        answer = self._session.post(
+        answer = self.session.post(
             f"{self.url}/sandbox/3ds/{intent_id}",
             data={"outcome": "complete" if is_success else "fail"},
             allow_redirects=False,
@@ -122,102 +57,7 @@ class Control:
         if not answer.ok:
             raise Refused(answer.text)
 
-    def advance(self, seconds: int) -> None:
-        """Set the stand-in's clock forward."""
-        self._ask("POST", "clock", {"advance_s": seconds})
-
-    def reset(self) -> None:
-        """Forget every object, fault and rule."""
-        self._ask("POST", "reset")
-
-    def is_up(self) -> bool:
-        """Tell whether it answers."""
-        try:
-            return self._ask("GET", "health") == {"status": "ok"}
-        except (requests.RequestException, ValueError):
-            return False
-
-    def is_busy(self) -> bool:
-        """Tell whether an event is on its way, held back or waits for its next try."""
-        state = self._ask("GET", "webhooks")
-        return bool(state["queued"] or state["held"] or state["under_way"])
-
-    def wait_quiet(self, timeout_s: float = 10.0) -> None:
-        """Return when no event is on its way any more.
-
-        Raises:
-            TimeoutError: some still are.
-        """
-        until = time.monotonic() + timeout_s
-        while self.is_busy():
-            if time.monotonic() > until:
-                raise TimeoutError("Events are still on their way.")
-            time.sleep(0.02)
-
-
-def main() -> int:
-    """Run one command."""
-    options = _options()
-    control = Control(options.url)
-    try:
-        told = _COMMANDS[options.command](control, options)
-    except (Refused, requests.ConnectionError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(told if told is not None else {"status": "ok"}, indent=2))
-    return 0
-
-
-def _set_fault(control: Control, options: argparse.Namespace) -> None:
-    more = {
-        name: getattr(options, name)
-        for name in ("method", "path", "delay_ms", "decline_code", "advice_code")
-        if getattr(options, name) is not None
-    }
-    count = None if options.until_cleared else options.count
-    control.fault(options.kind, count=count, **more)
-
-
-def _set_rules(control: Control, options: argparse.Namespace) -> Json:
-    return control.webhooks(
-        **{name: json.loads(value) for name, _, value in (r.partition("=") for r in options.rules)}
-    )
-
-
-_COMMANDS = {
-    "book": lambda control, _: control.book(),
-    "clear": lambda control, _: control.clear_faults(),
-    "clock": lambda control, options: control.advance(options.seconds),
-    "fault": _set_fault,
-    "faults": lambda control, _: control.faults(),
-    "flush": lambda control, _: control.flush(),
-    "reset": lambda control, _: control.reset(),
-    "webhooks": _set_rules,
-}
-
-
-def _options() -> argparse.Namespace:
-    default = f"http://127.0.0.1:{os.environ.get('SANDBOX_PORT') or 12111}"
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox.stripe.control",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--url", default=os.environ.get("STRIPE_API_BASE") or default)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("book", "clear", "faults", "flush", "reset"):
-        commands.add_parser(name)
-    commands.add_parser("clock").add_argument("seconds", type=int)
-    commands.add_parser("webhooks").add_argument("rules", nargs="*", metavar="name=json")
-    fault = commands.add_parser("fault")
-    fault.add_argument("kind")
-    fault.add_argument("--count", type=int, default=1)
-    fault.add_argument("--until-cleared", action="store_true")
-    fault.add_argument("--delay-ms", type=int)
-    for name in ("--method", "--path", "--decline-code", "--advice-code"):
-        fault.add_argument(name)
-    return parser.parse_args()
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    url = os.environ.get("STRIPE_API_BASE") or DEFAULT_URL
+    sys.exit(run(Control, prog="python -m sandbox.stripe.control", about=__doc__, url=url))

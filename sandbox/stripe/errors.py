@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sandbox.standin.refusal import Refusal
+
 Object = dict[str, Any]
 """A Stripe object as it goes over the wire."""
 
 DOCS = "https://stripe.com/docs/error-codes/"
 
 
-class ApiError(Exception):
+class ApiError(Refusal):
     """An answer that is an error.
 
     Attributes:
@@ -23,12 +25,11 @@ class ApiError(Exception):
     """
 
     def __init__(self, status: int, *, is_saved: bool = False, **fields: Any) -> None:
-        self.status = status
+        super().__init__(str(fields.get("message", "")), status=status)
         self.is_saved = is_saved
         self.fields: Object = {k: v for k, v in fields.items() if v is not None}
         if code := self.fields.get("code"):
             self.fields.setdefault("doc_url", DOCS + str(code).replace("_", "-"))
-        super().__init__(fields.get("message", ""))
 
     def body(self) -> Object:
         """Return the JSON that goes over the wire."""

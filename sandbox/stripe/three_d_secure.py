@@ -5,11 +5,11 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import urlencode
 
+from sandbox.standin.wire import Answer
 from sandbox.stripe import confirmation
 from sandbox.stripe.call import Call
 from sandbox.stripe.currencies import shown
 from sandbox.stripe.errors import Object, wrong_state
-from sandbox.stripe.wire import Answer
 
 HTML = "text/html; charset=utf-8"
 PAGE = """<!doctype html>

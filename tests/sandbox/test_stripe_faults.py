@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import stripe
 
-from sandbox.stripe.control import Refused
+from sandbox.standin.control import Refused
 from tests.sandbox.shop import Shop
 from tests.sandbox_fixture import API_KEY, SandboxProcess
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import requests
 
-from sandbox.stripe.control import Refused
+from sandbox.standin.control import Refused
 from tests.sandbox.resource_shapes import problems
 from tests.sandbox.shop import Shop
 from tests.sandbox.test_stripe_shapes import RESOURCES

@@ -1,0 +1,154 @@
+"""The side that only tests and people use, `/sandbox/…`: the book, faults, webhooks, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+
+import orjson
+
+from sandbox.standin.book import Book, Object
+from sandbox.standin.deliveries import Deliveries, Rules
+from sandbox.standin.faults import Faults
+from sandbox.standin.refusal import Refusal
+from sandbox.standin.wire import Answer, Request
+
+Body = dict[str, Any]
+Deed = Callable[[Any, Body], Object]
+"""Takes the provider's Call and a body that carries the path's id; returns what was changed."""
+
+
+class Desk:
+    """Answers `/sandbox/…`; a provider adds its deeds, its pages and its way to count charges."""
+
+    deeds: ClassVar[Mapping[tuple[str, str], Deed]]
+
+    def __init__(self, book: Book, faults: Faults, deliveries: Deliveries) -> None:
+        self.book = book
+        self.faults = faults
+        self.deliveries = deliveries
+        self._plain: dict[tuple[str, str], Callable[[Body], Any]] = {
+            ("GET", "health"): lambda _: {"status": "ok"},
+            ("GET", "book"): self._whole_book,
+            ("GET", "charges"): self._charges,
+            ("GET", "clock"): lambda _: self._clock(),
+            ("POST", "clock"): self._advance,
+            ("GET", "faults"): lambda _: {"faults": faults.shown()},
+            ("POST", "faults"): self._fault,
+            ("DELETE", "faults"): lambda _: self._clear_faults(),
+            ("GET", "webhooks"): lambda _: deliveries.state() | {"log": list(deliveries.log)},
+            ("POST", "webhooks"): self._rules,
+            ("POST", "webhooks/flush"): lambda _: {"sent": deliveries.flush()},
+            ("POST", "webhooks/resend"): self._resend,
+            ("POST", "reset"): lambda _: self._reset(),
+        }
+
+    def call(self, request: Request) -> Any:
+        """Return the provider's Call for one deed."""
+        raise NotImplementedError
+
+    def page(self, request: Request, path: str) -> Answer | None:
+        """Answer what is no JSON, if `path` is such a thing."""
+        raise NotImplementedError
+
+    def charges(self, transaction_id: str | None) -> list[Object]:
+        """Return the charges, of one transaction of ours where given, oldest first."""
+        raise NotImplementedError
+
+    def whole_book(self) -> Object:
+        """Return every object, `by_transaction` and `totals`."""
+        raise NotImplementedError
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer one request."""
+        path = request.path.removeprefix("/sandbox").strip("/")
+        try:
+            return self.page(request, path) or Answer(
+                200, orjson.dumps(self._answer(request, path))
+            )
+        except Refusal as refusal:
+            told = refusal
+        except (KeyError, TypeError) as error:
+            told = Refusal(f"That is not what {path} takes: {error!r}")
+        return Answer(told.status, orjson.dumps({"error": {"message": str(told)}}))
+
+    def _answer(self, request: Request, path: str) -> Any:
+        body = _body(request)
+        if plain := self._plain.get((request.method, path)):
+            return plain(body)
+        noun, _, rest = path.partition("/")
+        object_id, _, verb = rest.partition("/")
+        shape = noun + ("/*" if object_id else "") + (f"/{verb}" if verb else "")
+        deed = self.deeds.get((request.method, shape))
+        if deed is None:
+            raise Refusal(f"The sandbox has no {request.method} {path}", status=404)
+        return self.done(request, deed, body | ({"id": object_id} if object_id else {}))
+
+    def done(self, request: Request, deed: Deed, body: Body) -> Object:
+        """Do a deed in the book and deliver its events."""
+        call = self.call(request)
+        with self.book.lock:
+            try:
+                done = dict(deed(call, body))
+            finally:
+                for follow in call.afterwards:
+                    follow()
+                self.book.commit()
+                events = self.book.events_of_commit()
+                self.deliveries.offer(events)
+        return done
+
+    def _whole_book(self, _: Body) -> Object:
+        with self.book.lock:
+            shown = self.whole_book() | {"now": self.book.now()}
+            return orjson.loads(orjson.dumps(shown))  # type: ignore[no-any-return]
+
+    def _charges(self, body: Body) -> Object:
+        with self.book.lock:
+            return {"charges": [dict(one) for one in self.charges(body.get("transaction_id"))]}
+
+    def _clock(self) -> Object:
+        return {"now": self.book.now(), "ahead_s": self.book.ahead_s}
+
+    def _advance(self, body: Body) -> Object:
+        seconds = body.get("advance_s")
+        if not isinstance(seconds, int) or seconds < 0:
+            raise Refusal("advance_s is a number of seconds, 0 or more")
+        self.book.advance(seconds)
+        return self._clock()
+
+    def _fault(self, body: Body) -> Object:
+        self.faults.add(body)
+        return {"faults": self.faults.shown()}
+
+    def _clear_faults(self) -> Object:
+        self.faults.clear()
+        return {"faults": []}
+
+    def _rules(self, body: Body) -> Object:
+        for name in body.keys() - vars(Rules()).keys():
+            raise Refusal(f"Webhooks have no {name}")
+        self.deliveries.change(**body)
+        return self.deliveries.state()
+
+    def _resend(self, body: Body) -> Object:
+        return {"statuses": self.deliveries.resend(body["event"], times=body.get("times", 1))}
+
+    def _reset(self) -> Object:
+        self.faults.clear()
+        self.deliveries.forget()
+        self.book.reset()
+        return {"status": "ok"}
+
+
+def _body(request: Request) -> Body:
+    if request.method == "GET" or not request.body:
+        return dict(parse_qsl(request.query))
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise Refusal("The body must be JSON.") from None
+    if not isinstance(body, dict):
+        raise Refusal("The body must be a JSON object.")
+    return body
