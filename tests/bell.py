@@ -8,6 +8,7 @@ from worker.app import app
 
 
 def ring(name: str, owed_id: UUID, *, redelivered: bool = False) -> None:
+    app.loader.import_default_modules()
     celery_task = app.tasks[name]
     celery_task.push_request(delivery_info={"redelivered": redelivered}, id=str(owed_id))
     try:

@@ -57,6 +57,7 @@ METRICS = {
         Metric("outbox.dead", _C, ("task",), "Owed tasks that became dead letters."),
         Metric("outbox.recalled", _C, (), "Owed tasks made due at once: the broker lost them."),
         Metric("events.published", _C, ("event",), "Events sent to the relay."),
+        Metric("alerts.raised", _C, ("kind", "severity"), "Alerts that a person must see."),
         Metric("cache.away", _C, (), "Calls given up because Redis is away."),
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
         Metric("rate_limit.hits", _C, ("limit",), "Requests refused by a limit."),
