@@ -8,25 +8,17 @@ a key in use, a lock timeout and a proxy's page under the same `APIError`. What 
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
 import stripe
-import urllib3.exceptions as http
 
+from worker.gateways import wire
 from worker.gateways.base import Declined, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from worker.gateways.calls import of_a_read
 from worker.gateways.stripe.codes import OUR_FAULTS
 from worker.gateways.stripe.translate import declined_of, id_of
 
-# Refused, unresolved or timed out while connecting; no certificate to trust; no such address.
-# Nothing was sent.
-NEVER_SENT = (
-    http.ConnectTimeoutError,
-    http.NewConnectionError,
-    http.LocationValueError,
-    ssl.SSLCertVerificationError,
-)
 NOT_EXECUTED = frozenset({"lock_timeout", "rate_limit"})
 REJECTED = (
     stripe.IdempotencyError,
@@ -45,25 +37,12 @@ def failure_of(error: stripe.StripeError, *, is_read: bool) -> GatewayError:
     A read that got no answer is `Unavailable`: it moved no money, so it may simply be asked again.
     """
     failure = _failure_of(error)
-    if is_read and isinstance(failure, OutcomeUnknown):
-        return Unavailable(
-            message=failure.message,
-            code=failure.code,
-            provider_request_id=failure.provider_request_id,
-            http_status=failure.http_status,
-        )
-    return failure
-
-
-def unreadable(error: Exception, *, is_read: bool) -> GatewayError:
-    """Return what an answer means that is none of Stripe's shapes: it may have been executed."""
-    kind = Unavailable if is_read else OutcomeUnknown
-    return kind(message=f"the answer could not be read ({type(error).__name__})", code="unreadable")
+    return of_a_read(failure) if is_read else failure
 
 
 def _failure_of(error: stripe.StripeError) -> GatewayError:
     if isinstance(error, stripe.APIConnectionError):
-        return _connection_failure(error.__cause__)
+        return wire.failure_of(error.__cause__)
     body = _error_body(error.json_body)
     about: dict[str, Any] = {
         "message": _tellable(body) if body else f"no readable answer ({type(error).__name__})",
@@ -72,22 +51,12 @@ def _failure_of(error: stripe.StripeError) -> GatewayError:
         "http_status": error.http_status,
     }
     if error.http_status == TOO_MANY_REQUESTS or about["code"] in NOT_EXECUTED:
-        return Unavailable(**about, retry_after_s=_retry_after_s(error.headers))
+        return Unavailable(**about, retry_after_s=wire.retry_after_s(error.headers))
     if isinstance(error, stripe.CardError):
         return _decline(error, body, about)
     if isinstance(error, REJECTED):
         return Rejected(**about)
     return OutcomeUnknown(**about)
-
-
-def _connection_failure(cause: BaseException | None) -> GatewayError:
-    name = type(cause).__name__
-    reason = cause.args[0] if isinstance(cause, http.SSLError) and cause.args else cause
-    if isinstance(reason, NEVER_SENT):
-        return Unavailable(message=f"could not connect ({name})", code="not_connected")
-    if isinstance(cause, http.TimeoutError | TimeoutError):
-        return OutcomeUnknown(message=f"no answer in time ({name})", code="timeout")
-    return OutcomeUnknown(message=f"the connection was lost ({name})", code="connection_lost")
 
 
 def _decline(
@@ -116,10 +85,3 @@ def _tellable(body: Mapping[str, Any]) -> str:
     kept = _QUOTED.sub("…", str(body.get("message") or "").split(": ", 1)[0])
     param = body.get("param")
     return f"{kept} ({param})" if param else kept
-
-
-def _retry_after_s(headers: Mapping[str, str] | None) -> float | None:
-    try:
-        return max(0.0, float((headers or {}).get("retry-after", "")))
-    except ValueError:
-        return None
