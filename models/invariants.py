@@ -1,15 +1,19 @@
 """What must always hold of the rows, whatever happened: one query each, in plain SQL.
 
 Each query returns what breaks its sentence, and nothing when all is well. They are SQL and not
-models, so that a mistake in the models cannot hide itself. `check` runs them all.
+models, so that a mistake in the models cannot hide itself. `check` runs them all, over the whole
+book or over what was touched of late: `TOUCHED(x.id)` in a query is where rows are left out that
+have no new line in the timeline, `POSTED(x)` those whose posting is not new, and `NEW(x.id)` those
+that are not new themselves. Queries that look up few rows by an index have no such mark.
 """
 
 # ruff: noqa: S608  every name that is put into a query is a constant of this module
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +21,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.base import across_companies
+from models.disputes import Dispute
+from models.ids import new_id
 from models.invoices import Invoice
 from models.refunds import Refund
 from models.states import Moving
@@ -38,27 +44,56 @@ class Violation:
         return f"{self.invariant}: {self.detail}"
 
 
+# What of a payment's money is not with us any more, though it was captured.
+_GONE = """(
+    t.amount_refunded + COALESCE(
+        (SELECT SUM(d.amount_withdrawn - d.amount_reinstated)
+         FROM disputes d WHERE d.transaction_id = t.id), 0)
+)"""
+
 LEDGER = {
     "the ledger sums to zero per currency": """
-        SELECT currency, SUM(amount) FROM ledger_entries GROUP BY currency HAVING SUM(amount) <> 0
+        SELECT currency, SUM(amount) FROM ledger_entries WHERE POSTED(posting)
+        GROUP BY currency HAVING SUM(amount) <> 0
     """,
     "each posting has two sides of one company and currency that sum to zero": """
-        SELECT posting, COUNT(*), SUM(amount) FROM ledger_entries GROUP BY posting
+        SELECT posting, COUNT(*), SUM(amount) FROM ledger_entries WHERE POSTED(posting)
+        GROUP BY posting
         HAVING COUNT(*) <> 2 OR SUM(amount) <> 0
             OR MIN(currency) <> MAX(currency) OR MIN(company_id) <> MAX(company_id)
     """,
-    "the ledger's clearing of a payment is what was captured less what was refunded": """
-        SELECT t.id, t.amount_captured, t.amount_refunded, COALESCE(SUM(e.amount), 0)
+    "the ledger's clearing of a payment is what was captured less what has gone": f"""
+        SELECT t.id, t.amount_captured, {_GONE}, COALESCE(SUM(e.amount), 0)
         FROM transactions t
         LEFT JOIN ledger_entries e ON e.transaction_id = t.id AND e.account = 'clearing'
-        GROUP BY t.id, t.amount_captured, t.amount_refunded
-        HAVING COALESCE(SUM(e.amount), 0) <> t.amount_captured - t.amount_refunded
+        WHERE TOUCHED(t.id)
+        GROUP BY t.id, t.amount_captured, t.amount_refunded, t.payment_method
+        HAVING COALESCE(SUM(e.amount), 0)
+            <> IF(t.payment_method = 'bank_transfer', 0, t.amount_captured - {_GONE})
+    """,
+    "the ledger's bank of a payment is what came by transfer less what went back": """
+        SELECT t.id, t.amount_captured, t.amount_refunded, COALESCE(SUM(e.amount), 0)
+        FROM transactions t
+        LEFT JOIN ledger_entries e ON e.transaction_id = t.id AND e.account = 'bank'
+        WHERE TOUCHED(t.id)
+        GROUP BY t.id, t.amount_captured, t.amount_refunded, t.payment_method
+        HAVING COALESCE(SUM(e.amount), 0) <> IF(
+            t.payment_method = 'bank_transfer', t.amount_captured - t.amount_refunded, 0)
+    """,
+    "a dispute's ledger agrees with its row": """
+        SELECT d.id, d.amount_withdrawn, d.amount_reinstated, COALESCE(SUM(e.amount), 0)
+        FROM disputes d
+        LEFT JOIN ledger_entries e ON e.transaction_id = d.transaction_id
+            AND e.dispute_id = d.id AND e.account = 'disputes'
+        WHERE TOUCHED(d.id)
+        GROUP BY d.id, d.amount_withdrawn, d.amount_reinstated
+        HAVING COALESCE(SUM(e.amount), 0) <> d.amount_withdrawn - d.amount_reinstated
     """,
     "the ledger's receivable of an issued invoice is what is still due": """
         SELECT i.id, i.amount, i.amount_paid, COALESCE(SUM(e.amount), 0)
         FROM invoices i
         LEFT JOIN ledger_entries e ON e.invoice_id = i.id AND e.account = 'receivable'
-        WHERE i.status IN ('open', 'paid')
+        WHERE i.status IN ('open', 'paid') AND TOUCHED(i.id)
         GROUP BY i.id, i.amount, i.amount_paid
         HAVING COALESCE(SUM(e.amount), 0) <> i.amount - i.amount_paid
     """,
@@ -68,38 +103,65 @@ MONEY = {
     "refunds, pending and succeeded, never exceed what was captured": """
         SELECT t.id, t.amount_captured, SUM(r.amount)
         FROM transactions t JOIN refunds r ON r.transaction_id = t.id
-        WHERE r.status IN ('pending', 'processing', 'succeeded')
+        WHERE r.status <> 'failed' AND TOUCHED(t.id)
         GROUP BY t.id, t.amount_captured HAVING SUM(r.amount) > t.amount_captured
     """,
     "a payment's refunded amount is the sum of its refunds that succeeded": """
         SELECT t.id, t.amount_refunded, COALESCE(SUM(r.amount), 0)
         FROM transactions t
         LEFT JOIN refunds r ON r.transaction_id = t.id AND r.status = 'succeeded'
+        WHERE TOUCHED(t.id)
         GROUP BY t.id, t.amount_refunded HAVING t.amount_refunded <> COALESCE(SUM(r.amount), 0)
     """,
+    "only a bank transfer that was recorded by mistake reopens its invoice": """
+        SELECT r.id, t.payment_method, t.amount_captured, r.amount
+        FROM refunds r JOIN transactions t ON t.id = r.transaction_id
+        WHERE r.reopens_invoice AND TOUCHED(r.id)
+            AND (t.payment_method <> 'bank_transfer' OR r.amount <> t.amount_captured)
+    """,
     "a payment is settled if and only if something was captured": """
-        SELECT id, status, amount_captured FROM transactions
+        SELECT id, status, amount_captured FROM transactions t
         WHERE (status IN ('succeeded', 'partially_refunded', 'refunded')) <> (amount_captured > 0)
+            AND TOUCHED(t.id)
     """,
     "a payment's status says how much of it was refunded": """
-        SELECT id, status, amount_captured, amount_refunded FROM transactions
-        WHERE (status = 'succeeded' AND amount_refunded <> 0)
+        SELECT id, status, amount_captured, amount_refunded FROM transactions t
+        WHERE TOUCHED(t.id) AND (
+            (status = 'succeeded' AND amount_refunded <> 0)
             OR (status = 'partially_refunded'
                 AND (amount_refunded <= 0 OR amount_refunded >= amount_captured))
-            OR (status = 'refunded' AND amount_refunded <> amount_captured)
+            OR (status = 'refunded' AND amount_refunded <> amount_captured))
     """,
-    "an invoice's paid amount is what its payments captured": """
-        SELECT i.id, i.amount_paid, COALESCE(SUM(t.amount_captured), 0)
-        FROM invoices i LEFT JOIN transactions t ON t.invoice_id = i.id
-        GROUP BY i.id, i.amount_paid HAVING i.amount_paid <> COALESCE(SUM(t.amount_captured), 0)
+    "a payment is flagged as disputed if and only if a dispute of it is open": """
+        SELECT t.id, t.is_disputed FROM transactions t
+        WHERE TOUCHED(t.id) AND t.is_disputed <> EXISTS (
+            SELECT 1 FROM disputes d WHERE d.transaction_id = t.id AND d.status IN (
+                'warning_needs_response', 'warning_under_review', 'needs_response', 'under_review'))
+    """,
+    "a dispute gives back no more than it took": """
+        SELECT d.id, d.amount_withdrawn, d.amount_reinstated FROM disputes d
+        WHERE TOUCHED(d.id)
+            AND (d.amount_reinstated < 0 OR d.amount_reinstated > d.amount_withdrawn)
+    """,
+    "an invoice's paid amount is what its payments captured and were not reversed": """
+        SELECT i.id, i.amount_paid FROM invoices i
+        WHERE TOUCHED(i.id) AND i.amount_paid
+            <> COALESCE(
+                (SELECT SUM(t.amount_captured) FROM transactions t WHERE t.invoice_id = i.id), 0)
+            - COALESCE(
+                (SELECT SUM(r.amount)
+                 FROM transactions t JOIN refunds r ON r.transaction_id = t.id
+                 WHERE t.invoice_id = i.id AND r.reopens_invoice AND r.status = 'succeeded'), 0)
     """,
     "an invoice is paid if and only if its paid amount covers it": """
         SELECT id, status, amount, amount_paid FROM invoices
         WHERE status IN ('open', 'paid') AND (status = 'paid') <> (amount_paid >= amount)
+            AND TOUCHED(invoices.id)
     """,
     "an invoice's amount is the sum of its lines": """
         SELECT i.id, i.amount, SUM(l.amount)
         FROM invoices i JOIN invoice_lines l ON l.invoice_id = i.id
+        WHERE TOUCHED(i.id)
         GROUP BY i.id, i.amount HAVING i.amount <> SUM(l.amount)
     """,
     "an invoice has at most one open payment": """
@@ -114,7 +176,8 @@ MONEY = {
     """,
     "a payment has at most one attempt that succeeded": """
         SELECT transaction_id, COUNT(*) FROM payment_attempts
-        WHERE status = 'succeeded' GROUP BY transaction_id HAVING COUNT(*) > 1
+        WHERE status = 'succeeded' AND TOUCHED(transaction_id)
+        GROUP BY transaction_id HAVING COUNT(*) > 1
     """,
 }
 
@@ -122,7 +185,7 @@ COMPANIES = {
     f"{child} are of the company of their {parent}": f"""
         SELECT child.id, child.company_id, parent.company_id
         FROM {child} child JOIN {parent} parent ON parent.id = child.{key}
-        WHERE child.company_id <> parent.company_id
+        WHERE child.company_id <> parent.company_id AND NEW(child.id)
     """
     for child, key, parent in (
         ("invoice_lines", "invoice_id", "invoices"),
@@ -135,6 +198,9 @@ COMPANIES = {
         ("ledger_entries", "invoice_id", "invoices"),
         ("ledger_entries", "transaction_id", "transactions"),
         ("ledger_entries", "refund_id", "refunds"),
+        ("ledger_entries", "dispute_id", "disputes"),
+        ("disputes", "transaction_id", "transactions"),
+        ("dispute_actions", "dispute_id", "disputes"),
     )
 }
 
@@ -168,7 +234,12 @@ MEMORY = {
     "a refund that has not been sent is owed": f"""
         SELECT x.id, x.status FROM refunds x
         WHERE x.status IN ('pending', 'processing') AND x.provider_refund_id IS NULL
+            AND x.review_since IS NULL
             AND NOT {_owed("refund_id", "refunds.send")}
+    """,
+    "what is asked of the provider about a dispute is owed until it is sent": f"""
+        SELECT x.id, x.kind FROM dispute_actions x
+        WHERE x.status = 'pending' AND NOT {_owed("action_id", "disputes.send")}
     """,
     "a payment method that has not been attached is owed": f"""
         SELECT x.id, x.status FROM payment_methods x
@@ -176,60 +247,106 @@ MEMORY = {
     """,
     "an event that was received is owed, and one that was handled is not": f"""
         SELECT x.id, x.provider_event_id, x.status FROM payment_webhooks x
-        WHERE (x.status IN ('received', 'processing', 'failed'))
+        WHERE NEW(x.id) AND (x.status IN ('received', 'processing', 'failed'))
             <> {_owed("event_id", "webhooks.handle")}
     """,
     "an event that was handled had exactly one effect": """
         SELECT w.id, w.provider_event_id, COUNT(t.id)
         FROM payment_webhooks w
         LEFT JOIN timeline t
-            ON t.subject_id = w.transaction_id
+            ON t.subject_id = COALESCE(w.transaction_id, w.subject_id)
                 AND t.event_id = w.provider_event_id AND t.what = 'event'
-        WHERE w.status = 'completed'
+        WHERE w.status = 'completed' AND w.transaction_id IS NOT NULL AND NEW(w.id)
         GROUP BY w.id, w.provider_event_id HAVING COUNT(t.id) <> 1
     """,
 }
 
 QUERIES = {**LEDGER, **MONEY, **COMPANIES, **MEMORY}
-HISTORIES: tuple[type[Moving], ...] = (Invoice, Refund, Transaction)
+HISTORIES: tuple[type[Moving], ...] = (Dispute, Invoice, Refund, Transaction)
 ENDS_WHERE = "the last move of a row led to its status"
 ALLOWED = "every move is one that the table of moves has, from where the last one led"
 
+_MARKS = {
+    "TOUCHED": "{} IN (SELECT subject_id FROM timeline WHERE id >= :since)",
+    "POSTED": "{} IN (SELECT posting FROM ledger_entries WHERE id >= :since)",
+    "NEW": "{} >= :since",
+}
 
-def check(session: Session, *, limit: int = TOLD) -> list[Violation]:
-    """Return what does not hold, over all companies, `limit` rows a sentence; empty is well."""
+
+def check(
+    session: Session, *, limit: int = TOLD, within: timedelta | None = None
+) -> list[Violation]:
+    """Return what does not hold, over all companies, `limit` rows a sentence; empty is well.
+
+    Args:
+        within: only what was touched in the time up to now is looked at. The cost is then that of
+            the lines written since, and no longer that of the whole book.
+    """
+    # An id starts with its time: older rows of a table that is only added to are never read.
+    since = None if within is None else _id_before(within)
     found = [
         Violation(name, ", ".join(map(_shown, row)))
         for name, query in QUERIES.items()
-        for row in _run(session, query)[:limit]
+        for row in _run(session, query, since=since, limit=limit)
     ]
     for kind in HISTORIES:
-        found += _check_moves(session, kind)
+        found += _check_moves(session, kind, since=since, limit=limit)
     return found
 
 
-def _check_moves(session: Session, kind: type[Moving]) -> Iterator[Violation]:
+def _id_before(within: timedelta) -> bytes:
+    """Return the least id of a row that was made `within` this time.
+
+    From a new id, as ids are of the machine's clock, whatever the application's is set to.
+    """
+    moment_ms = (new_id().int >> 80) - int(within.total_seconds() * 1000)
+    return UUID(int=max(moment_ms, 0) << 80).bytes
+
+
+def _check_moves(
+    session: Session, kind: type[Moving], *, since: bytes | None, limit: int
+) -> list[Violation]:
     """No state goes back: follow each row's moves from the first to the last."""
     table = kind.__tablename__
-    moves = _run(
-        session,
-        "SELECT subject_id, was, became FROM timeline"
-        " WHERE subject = :subject AND what = 'move' ORDER BY id",
-        subject=table.removesuffix("s"),
+    subject = table.removesuffix("s")
+    allowed = ", ".join(
+        f"('{was}', '{to}')" for was, several in kind.MOVES.items() for to in several
     )
-    stands: dict[bytes, str] = {}
-    for identity, was, became in moves:
-        if became not in kind.MOVES.get(was, ()) or stands.get(identity, was) != was:
-            yield Violation(ALLOWED, f"{table} {_shown(identity)}: {was} to {became}")
-        stands[identity] = became
-    for identity, status in _run(session, f"SELECT id, status FROM {table}"):
-        if stands.get(identity, status) != status:
-            told = f"{table} {_shown(identity)}: {stands[identity]}, but is {status}"
-            yield Violation(ENDS_WHERE, told)
+    wrong = f"""
+        SELECT subject_id, was, became FROM (
+            SELECT subject_id, was, became,
+                LAG(became) OVER (PARTITION BY subject_id ORDER BY id) AS stood
+            FROM timeline WHERE subject = '{subject}' AND what = 'move' AND NEW(id)
+        ) moves
+        WHERE stood <> was OR (was, became) NOT IN ({allowed})
+    """
+    strayed = f"""
+        SELECT x.id, m.became, x.status FROM {table} x JOIN timeline m ON m.id = (
+            SELECT MAX(l.id) FROM timeline l WHERE l.subject_id = x.id AND l.what = 'move')
+        WHERE TOUCHED(x.id) AND m.became <> x.status
+    """
+    moved = _run(session, wrong, since=since, limit=limit)
+    ended = _run(session, strayed, since=since, limit=limit)
+    return [
+        *(Violation(ALLOWED, f"{table} {_shown(i)}: {was} to {to}") for i, was, to in moved),
+        *(
+            Violation(ENDS_WHERE, f"{table} {_shown(i)}: {to}, but is {is_}")
+            for i, to, is_ in ended
+        ),
+    ]
 
 
-def _run(session: Session, query: str, **values: str) -> list[tuple[Any, ...]]:
-    whole_book = across_companies(text(query), because="an invariant is of the whole book")
+def _run(session: Session, query: str, *, since: bytes | None, limit: int) -> list[tuple[Any, ...]]:
+    def narrowed(mark: re.Match[str]) -> str:
+        return "TRUE" if since is None else _MARKS[mark[1]].format(mark[2])
+
+    written = re.sub(r"\b(TOUCHED|POSTED|NEW)\((.+?)\)", narrowed, query)
+    values: dict[str, object] = {"limit": limit}
+    if ":since" in written:
+        values["since"] = since
+    whole_book = across_companies(
+        text(f"{written} LIMIT :limit"), because="an invariant is of the whole book"
+    )
     return [tuple(row) for row in session.execute(whole_book, values)]
 
 

@@ -41,6 +41,7 @@ class PaymentMethod(CompanyOwned, Changing):
         UniqueConstraint("default_company_id", name="unique_default"),
         Index("idx_payment_methods_company_id", "company_id"),
         Index("idx_payment_methods_user_id", "user_id"),
+        Index("idx_payment_methods_expiry", "exp_year", "exp_month"),
     )
 
     user_id: Mapped[UUID]

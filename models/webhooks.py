@@ -71,6 +71,8 @@ class PaymentWebhook(Changing):
     )
     company_id: Mapped[UUID | None]
     transaction_id: Mapped[UUID | None]
+    # What it was about where that was no payment: a payment method.
+    subject_id: Mapped[UUID | None]
     error_message: Mapped[str | None] = mapped_column(Text)
     retry_count: Mapped[int] = mapped_column(Integer, default=0)
     next_retry_at: Mapped[datetime | None]

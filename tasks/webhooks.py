@@ -80,6 +80,7 @@ def handle(session: Session, cause: Cause, *, event_id: str) -> None:
         _finish(event, WebhookStatus.IGNORED)
         return
     event.company_id, event.transaction_id = about.company_id, about.transaction_id
+    event.subject_id = about.subject_id
     _finish(event, WebhookStatus.COMPLETED)
     crash.point("webhook.applied")
 

@@ -208,6 +208,12 @@ def upgrade() -> None:
     op.add_column(
         "payment_methods", sa.Column("replaced_by_id", models.base.Id(length=16), nullable=True)
     )
+    op.create_index(
+        "idx_payment_methods_expiry", "payment_methods", ["exp_year", "exp_month"], unique=False
+    )
+    op.add_column(
+        "payment_webhooks", sa.Column("subject_id", models.base.Id(length=16), nullable=True)
+    )
     op.add_column("refunds", sa.Column("reopens_invoice", sa.Boolean(), nullable=False))
     op.add_column("refunds", sa.Column("review_since", models.base.Moment(fsp=6), nullable=True))
     op.add_column(
@@ -235,6 +241,8 @@ def downgrade() -> None:
     op.drop_column("transactions", "dunning")
     op.drop_column("refunds", "review_since")
     op.drop_column("refunds", "reopens_invoice")
+    op.drop_column("payment_webhooks", "subject_id")
+    op.drop_index("idx_payment_methods_expiry", table_name="payment_methods")
     op.drop_column("payment_methods", "replaced_by_id")
     op.drop_column("payment_methods", "removed_at")
     op.drop_index("idx_payment_attempts_fingerprint", table_name="payment_attempts")
