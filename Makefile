@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 2
 TESTS ?=
 
-.PHONY: help run demo test coverage lint bench clean lock setup setup-dev
+.PHONY: help run demo test coverage lint bench docs clean lock setup setup-dev
 
 help:  ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,9 @@ lint: setup-dev  ## Check style, types and who imports whom
 
 bench: setup-dev  ## Measure, side by side with the peers
 	@$(BIN)/python -m benchmarks
+
+docs: setup-dev  ## Draw the state machines and tables into docs/payments.md
+	@$(BIN)/python -m docs.generate
 
 clean:  ## Remove what the other commands made, the virtual environment included
 	@$(PYTHON) -m sandbox.clean
