@@ -4,9 +4,12 @@ from kombu import Queue
 
 from models.outbox import queue_of
 from schedules.beat import entries
-from worker import transport
+from worker import shared_clock, transport
 from worker.queues import SUBJECTS
 from worker.settings import settings
+
+# Of every process of Celery's, beat too, before it reads the clock.
+shared_clock.follow()
 
 # Kombu's own transport loses messages when a worker is killed.
 transport.register()

@@ -163,6 +163,8 @@ def choose_ports(places: Places) -> None:
         places.port(name)
     if not places.has_own_stripe:
         return
+    clock = (places.folder / "sandbox" / "clock").absolute()
+    places.environ.setdefault("SANDBOX_CLOCK", str(clock))
     stripe = f"http://{LOOPBACK}:{places.port('SANDBOX_PORT')}"
     places.environ["STRIPE_API_BASE"] = stripe
     places.environ.setdefault("SANDBOX_WEBHOOK_URL", f"{places.site}/api/v1/webhooks/stripe")

@@ -247,6 +247,7 @@ class System:
             "BROKER_URL": self.valkey.url,
             "STRIPE_API_BASE": self.stripe_url,
             "SANDBOX_PORT": str(stripe_port),
+            "SANDBOX_CLOCK": str(self.folder / "clock"),
             "SANDBOX_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/stripe",
             "HOST": LOOPBACK,
             "PORT": str(port),

@@ -14,7 +14,7 @@ from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
 from web.headers import SecurityHeaders
 from web.openapi import INFO, SECURITY_SCHEMES
 from web.routes import Routes
-from worker import telemetry
+from worker import shared_clock, telemetry
 from worker.settings import settings
 from worker.telemetry.wsgi import RequestContext
 
@@ -41,6 +41,7 @@ def create_app(*more: Routes) -> Application:
     """
     given = settings()
     telemetry.configure(given, process="web")
+    shared_clock.follow()
     tokens.keys()  # a key set that cannot be read is told now, not at the first login
     app = Application(
         __name__,

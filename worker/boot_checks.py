@@ -45,6 +45,8 @@ def problems_of(settings: Settings) -> list[str]:
 def _mode(settings: Settings) -> Iterator[str]:
     if settings.paybeat_env not in MODES:
         yield f"PAYBEAT_ENV must be one of {', '.join(MODES)}."
+    if settings.is_production and settings.sandbox_clock:
+        yield "SANDBOX_CLOCK must be empty: the clock of real money is the machine's."
     if not settings.is_production and "_live_" in settings.stripe_api_key:
         yield "STRIPE_API_KEY is a live key, which only PAYBEAT_ENV=production may hold."
 

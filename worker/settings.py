@@ -45,6 +45,8 @@ class Settings:
     redis_url: str = field(default="", repr=False)
     broker_url: str = field(default="", repr=False)
 
+    sandbox_clock: str = ""
+
     stripe_api_key: str = field(default="sk_test_sandbox", repr=False)
     stripe_webhook_key: str = field(default="whsec_sandbox", repr=False)
     stripe_api_base: str = ""

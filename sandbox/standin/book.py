@@ -18,6 +18,7 @@ import orjson
 
 from sandbox.standin.journal import Journal
 from sandbox.standin.refusal import Refusal
+from worker.shared_clock import GOES_FORWARD, MOST_S, SharedClock
 
 Object = dict[str, Any]
 """What a stand-in knows about one thing."""
@@ -31,8 +32,14 @@ class Book:
     key_life_s: ClassVar[int]
     """How long an idempotency key lives unless what it saved says otherwise (`life_s`)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: SharedClock | None = None) -> None:
+        """Read what the folder holds.
+
+        Args:
+            clock: the application's; without it the book's time is its own.
+        """
         self.lock = threading.RLock()
+        self._clock = clock
         self._journal = Journal(folder)
         self._forget()
         for change in self._journal.lines():
@@ -45,7 +52,7 @@ class Book:
     def _forget(self) -> None:
         self.traits: dict[str, dict[str, Any]] = {}
         self.saved: dict[str, Object] = {}
-        self.ahead_s = 0
+        self._ahead_s = 0
         self._objects: dict[str, Object] = {}
         self._ids: list[str] = []
         self._sequence: dict[str, int] = {}
@@ -59,7 +66,8 @@ class Book:
             self._file(touched)
         self.traits |= change.get("traits", {})
         self.saved |= change.get("saved", {})
-        self.ahead_s = change.get("ahead_s", self.ahead_s)
+        if ahead_s := change.get("ahead_s"):
+            self._reach(ahead_s)
         if event := self._objects.get(change.get("delivered", "")):
             event["pending_webhooks"] = 0
 
@@ -77,6 +85,17 @@ class Book:
                 at = bisect_left(positions, sequence)
                 if at == len(positions) or positions[at] != sequence:
                     insort(positions, sequence)
+
+    @property
+    def ahead_s(self) -> int:
+        """How far the stand-in's time is ahead of the machine's, in seconds."""
+        return self._clock.ahead_s if self._clock else self._ahead_s
+
+    def _reach(self, ahead_s: int) -> None:
+        self._ahead_s = ahead_s
+        if self._clock:
+            # A shared one that was lost must not be behind what the book has on record.
+            self._clock.reach(ahead_s)
 
     def now(self) -> int:
         """Return the stand-in's time in seconds since 1970; it can be advanced, never set back."""
@@ -175,13 +194,22 @@ class Book:
                 self._journal.append({"delivered": event_id})
 
     def advance(self, seconds: int) -> None:
-        """Set the clock forward."""
+        """Set the clock forward; a shared one for everybody.
+
+        Raises:
+            ValueError: backward, or by more than years.
+        """
         with self.lock:
-            self.ahead_s += seconds
+            if self._clock:
+                self._clock.advance(seconds)
+            elif 0 <= seconds <= MOST_S - self._ahead_s:
+                self._ahead_s += seconds
+            else:
+                raise ValueError(GOES_FORWARD)
             self._journal.append({"ahead_s": self.ahead_s})
 
     def reset(self) -> None:
-        """Forget everything, also on disk."""
+        """Forget everything, also on disk; of the time only what is not shared."""
         with self.lock:
             self._journal.clear()
             self._forget()

@@ -85,9 +85,14 @@ class Control:
         statuses: list[int] = self.ask("POST", "webhooks/resend", body)["statuses"]
         return statuses
 
-    def advance(self, seconds: int) -> None:
-        """Set the stand-in's clock forward."""
-        self.ask("POST", "clock", {"advance_s": seconds})
+    def advance(self, span: int | str) -> Json:
+        """Set the clock forward, by seconds or by such as `24h`; return where it stands."""
+        name = "advance_s" if isinstance(span, int) else "advance"
+        return self.ask("POST", "clock", {name: span})
+
+    def clock(self) -> Json:
+        """Return the stand-in's time: `now` in seconds, `at` as text, `ahead_s` of the machine."""
+        return self.ask("GET", "clock")
 
     def reset(self) -> None:
         """Forget every object, fault and rule."""
@@ -147,10 +152,18 @@ def _set_rules(control: Control, options: argparse.Namespace) -> Json:
     )
 
 
+def _clock(control: Control, span: str | None) -> Json:
+    if span is None:
+        return control.clock()
+    return control.advance(int(span) if span.isdigit() else span)
+
+
 _COMMANDS = {
     "book": lambda control, _: control.book(),
     "clear": lambda control, _: control.clear_faults(),
-    "clock": lambda control, options: control.advance(options.seconds),
+    "clock": lambda control, options: (
+        control.advance(options.span) if options.span else control.clock()
+    ),
     "fault": _set_fault,
     "faults": lambda control, _: control.faults(),
     "flush": lambda control, _: control.flush(),
@@ -167,7 +180,7 @@ def _options(prog: str, about: str, url: str) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("book", "clear", "faults", "flush", "reset"):
         commands.add_parser(name)
-    commands.add_parser("clock").add_argument("seconds", type=int)
+    commands.add_parser("clock").add_argument("span", nargs="?", metavar="24h")
     commands.add_parser("webhooks").add_argument("rules", nargs="*", metavar="name=json")
     fault = commands.add_parser("fault")
     fault.add_argument("kind")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -14,6 +16,9 @@ from sandbox.standin.faults import Faults
 from sandbox.standin.refusal import Refusal
 from sandbox.standin.wire import Answer, Request
 
+UNITS_S = {"d": 24 * 60 * 60, "h": 60 * 60, "m": 60, "s": 1}
+PART = re.compile(r"([0-9]{1,9})([dhms])")
+SPAN = re.compile(rf"(?:{PART.pattern})+")
 Body = dict[str, Any]
 Deed = Callable[[Any, Body], Object]
 """Takes the provider's Call and a body that carries the path's id; returns what was changed."""
@@ -109,13 +114,16 @@ class Desk:
             return {"charges": [dict(one) for one in self.charges(body.get("transaction_id"))]}
 
     def _clock(self) -> Object:
-        return {"now": self.book.now(), "ahead_s": self.book.ahead_s}
+        now = self.book.now()
+        at = datetime.fromtimestamp(now, UTC).isoformat()
+        return {"now": now, "at": at, "ahead_s": self.book.ahead_s}
 
     def _advance(self, body: Body) -> Object:
-        seconds = body.get("advance_s")
-        if not isinstance(seconds, int) or seconds < 0:
-            raise Refusal("advance_s is a number of seconds, 0 or more")
-        self.book.advance(seconds)
+        seconds = _seconds(body)
+        try:
+            self.book.advance(seconds)
+        except ValueError as error:
+            raise Refusal(str(error)) from None
         return self._clock()
 
     def _fault(self, body: Body) -> Object:
@@ -140,6 +148,16 @@ class Desk:
         self.deliveries.forget()
         self.book.reset()
         return {"status": "ok"}
+
+
+def _seconds(body: Body) -> int:
+    """Return what is asked for as `{"advance_s": 90}` or `{"advance": "1d12h"}`."""
+    seconds, words = body.get("advance_s"), body.get("advance")
+    if words is None and isinstance(seconds, int) and not isinstance(seconds, bool):
+        return seconds
+    if seconds is None and isinstance(words, str) and SPAN.fullmatch(words):
+        return sum(int(number) * UNITS_S[unit] for number, unit in PART.findall(words))
+    raise Refusal("The clock takes advance_s in seconds, or advance such as 24h, 90m or 1d12h.")
 
 
 def _body(request: Request) -> Body:

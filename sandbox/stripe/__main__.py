@@ -15,6 +15,7 @@ from sandbox.stripe.book import Book
 from sandbox.stripe.deliveries import Deliveries
 from sandbox.stripe.desk import Desk
 from sandbox.stripe.faults import KINDS
+from worker.shared_clock import SharedClock
 
 WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/stripe"
 
@@ -26,7 +27,8 @@ def main() -> None:
 
 
 def _sides(options: argparse.Namespace) -> tuple[Application, Application]:
-    book = opened(lambda: Book(options.folder))
+    clock = SharedClock(options.clock) if options.clock else None
+    book = opened(lambda: Book(options.folder, clock))
     faults = Faults(KINDS)
     deliveries = Deliveries(book, url=options.webhook_url, secret=options.webhook_secret)
     return Api(book, faults, deliveries), Desk(book, faults, deliveries)
@@ -41,6 +43,8 @@ def _options() -> argparse.Namespace:
         "--webhook-secret", default=given.get("STRIPE_WEBHOOK_KEY") or "whsec_sandbox"
     )
     parser.add_argument("--folder", type=Path, default=Path("var/sandbox"))
+    clock = given.get("SANDBOX_CLOCK")
+    parser.add_argument("--clock", type=Path, default=Path(clock) if clock else None)
     return parser.parse_args()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from typing import Any
 
 from sandbox.standin.deliveries import Deliveries as AnyDeliveries
@@ -19,10 +18,10 @@ class Deliveries(AnyDeliveries):
         super().__init__(*given, **more)
 
     def headers(self, delivery: Delivery) -> dict[str, str]:
-        """Return the signature of now."""
+        """Return the signature of now, by the clock that the application has too."""
         return {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(delivery.body, self._secret, int(time.time())),
+            "Stripe-Signature": signature(delivery.body, self._secret, self._book.now()),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
 

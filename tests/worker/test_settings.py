@@ -62,6 +62,7 @@ def test_production_names_every_secret_that_is_missing_at_once():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"SANDBOX_CLOCK": "var/clock"}, "SANDBOX_CLOCK must be empty"),
         ({"STRIPE_API_KEY": "pk_live_123"}, "STRIPE_API_KEY must start with sk_ or rk_."),
         ({"STRIPE_WEBHOOK_KEY": "secret"}, "STRIPE_WEBHOOK_KEY must start with whsec_."),
         ({"STRIPE_WEBHOOK_KEY": "whsec_one,two"}, "STRIPE_WEBHOOK_KEY must start with whsec_."),
