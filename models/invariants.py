@@ -103,7 +103,8 @@ MONEY = {
     "refunds, pending and succeeded, never exceed what was captured": """
         SELECT t.id, t.amount_captured, SUM(r.amount)
         FROM transactions t JOIN refunds r ON r.transaction_id = t.id
-        WHERE r.status <> 'failed' AND TOUCHED(t.id)
+        WHERE r.status <> 'failed'
+            AND t.id IN (SELECT x.transaction_id FROM refunds x WHERE TOUCHED(x.id))
         GROUP BY t.id, t.amount_captured HAVING SUM(r.amount) > t.amount_captured
     """,
     "a payment's refunded amount is the sum of its refunds that succeeded": """

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.base import across_companies
+from models.disputes import (
+    Dispute,
+    DisputeAction,
+    DisputeActionKind,
+    DisputeActionStatus,
+    DisputeStatus,
+)
 from models.ids import new_id
 from models.invariants import ALLOWED, ENDS_WHERE, QUERIES, check
 from models.invoices import Invoice, InvoiceStatus
@@ -26,7 +35,7 @@ BECAUSE = Cause(why="a test")
 
 @pytest.fixture
 def book(customer):
-    """A company whose invoice of 100 is paid and of which 40 were given back."""
+    """A company whose invoice of 100 is paid, of which 40 were given back and 30 are disputed."""
     invoice_id = make_invoice(customer.company_id)
     payment_id = make_payment(
         customer, invoice_id, payment_method_id=make_method(customer), status=Status.FAILED
@@ -61,6 +70,18 @@ def book(customer):
         given = Money(refund.amount, "INR")
         refunds = Account.REFUNDS
         post(session, f"refund:{refund.id}", debit=refunds, credit=clearing, money=given, **ids)
+        dispute = _add_dispute(session, payment)
+        taken = Money(dispute.amount, "INR")
+        ids["dispute_id"] = dispute.id
+        post(
+            session,
+            f"dispute:{dispute.id}:txn_1",
+            debit=Account.DISPUTES,
+            credit=clearing,
+            money=taken,
+            **ids,
+        )
+        del ids["dispute_id"]
         session.add(
             PaymentWebhook(
                 event_type="payment_intent.succeeded",
@@ -79,8 +100,37 @@ def book(customer):
         session.rollback()
 
 
-def told(session, before):
-    return {violation.invariant for violation in set(check(session, limit=100_000)) - before}
+def _add_dispute(session, payment):
+    dispute = Dispute(
+        company_id=payment.company_id,
+        transaction_id=payment.id,
+        provider="stripe",
+        provider_dispute_id=f"du_{payment.id}",
+        amount=30,
+        currency="INR",
+        reason="fraudulent",
+        status=DisputeStatus.WARNING_NEEDS_RESPONSE,
+        amount_withdrawn=30,
+    )
+    session.add(dispute)
+    session.flush()
+    dispute.move_to(DisputeStatus.NEEDS_RESPONSE, because=BECAUSE)
+    payment.is_disputed = True
+    session.add(
+        DisputeAction(
+            company_id=payment.company_id,
+            dispute_id=dispute.id,
+            kind=DisputeActionKind.EVIDENCE,
+            status=DisputeActionStatus.SENT,
+            request={},
+        )
+    )
+    return dispute
+
+
+def told(session, before, within=None):
+    found = set(check(session, limit=100_000, within=within))
+    return {violation.invariant for violation in found - before}
 
 
 def test_a_healthy_book_breaks_none(book):
@@ -95,8 +145,34 @@ BREAKS = {
     "each posting has two sides of one company and currency that sum to zero": (
         f"DELETE FROM ledger_entries WHERE {OURS} AND account = 'refunds'"
     ),
-    "the ledger's clearing of a payment is what was captured less what was refunded": (
+    "the ledger's clearing of a payment is what was captured less what has gone": (
         f"DELETE FROM ledger_entries WHERE {OURS} AND posting LIKE 'refund:%'"
+    ),
+    "the ledger's bank of a payment is what came by transfer less what went back": (
+        "UPDATE transactions SET payment_method = 'bank_transfer' WHERE id = :payment"
+    ),
+    "a dispute's ledger agrees with its row": (
+        f"UPDATE disputes SET amount_withdrawn = 29 WHERE {OURS}"
+    ),
+    "a dispute gives back no more than it took": (
+        f"UPDATE disputes SET amount_reinstated = 31 WHERE {OURS}"
+    ),
+    "a payment is flagged as disputed if and only if a dispute of it is open": (
+        "UPDATE transactions SET is_disputed = FALSE WHERE id = :payment"
+    ),
+    "only a bank transfer that was recorded by mistake reopens its invoice": (
+        f"UPDATE refunds SET reopens_invoice = TRUE WHERE {OURS}"
+    ),
+    "what is asked of the provider about a dispute is owed until it is sent": (
+        "UPDATE dispute_actions a JOIN disputes d ON d.id = a.dispute_id"
+        " SET a.status = 'pending' WHERE d.transaction_id = :payment"
+    ),
+    "dispute_actions are of the company of their disputes": (
+        "UPDATE dispute_actions a JOIN disputes d ON d.id = a.dispute_id"
+        " SET a.company_id = :other WHERE d.transaction_id = :payment"
+    ),
+    "ledger_entries are of the company of their disputes": (
+        f"UPDATE ledger_entries SET company_id = :other WHERE {OURS} AND dispute_id IS NOT NULL"
     ),
     "the ledger's receivable of an issued invoice is what is still due": (
         f"DELETE FROM ledger_entries WHERE {OURS} AND posting LIKE 'payment:%'"
@@ -113,7 +189,7 @@ BREAKS = {
     "a payment's status says how much of it was refunded": (
         "UPDATE transactions SET status = 'refunded' WHERE id = :payment"
     ),
-    "an invoice's paid amount is what its payments captured": (
+    "an invoice's paid amount is what its payments captured and were not reversed": (
         "UPDATE invoices SET amount_paid = 99 WHERE id = :invoice"
     ),
     "an invoice is paid if and only if its paid amount covers it": (
@@ -150,7 +226,13 @@ BREAKS = {
         f"{table} are of the company of their transactions": (
             f"UPDATE {table} SET company_id = :other WHERE {OURS}"
         )
-        for table in ("payment_attempts", "refunds", "payment_webhooks", "ledger_entries")
+        for table in (
+            "payment_attempts",
+            "refunds",
+            "payment_webhooks",
+            "ledger_entries",
+            "disputes",
+        )
     },
     "ledger_entries are of the company of their invoices": (
         "UPDATE ledger_entries SET company_id = :other WHERE invoice_id = :invoice"
@@ -208,6 +290,27 @@ def test_what_breaks_an_invariant_is_told(book, sentence):
     done = session.execute(across_companies(query, because="a test breaks it"), named)
     assert done.rowcount
     assert sentence in told(session, before)
+    assert sentence in told(session, before, within=timedelta(hours=1))
+
+
+def test_what_nobody_touched_of_late_is_not_looked_at_in_a_window(book):
+    session, payment, before = book
+    query = text(f"UPDATE refunds SET amount = 39 WHERE {OURS}")
+    named = {"payment": payment.id.bytes}
+    session.execute(across_companies(query, because="a test breaks it"), named)
+    assert told(session, before)
+    assert not told(session, before, within=timedelta(seconds=-1))
+
+
+def test_no_more_than_the_limit_is_told_of_a_sentence(book):
+    session, payment, _ = book
+    query = text("UPDATE timeline SET was = 'canceled' WHERE subject_id = :payment")
+    named = {"payment": payment.id.bytes}
+    session.execute(across_companies(query, because="a test breaks it"), named)
+    hour = timedelta(hours=1)
+    for limit in (1, 2):
+        found = [v for v in check(session, limit=limit, within=hour) if v.invariant == ALLOWED]
+        assert len(found) == limit
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
