@@ -189,6 +189,9 @@ class Gateway(Protocol):
     ) -> MethodAnswer:
         """Turn a one-time token (`tok_…`, `pm_…`) into a method kept for `customer`."""
 
+    def retrieve_method(self, method: str) -> MethodAnswer | None:
+        """Look a method up; None once the provider has forgotten it or keeps it for nobody."""
+
     def detach_method(self, *, key: str, method: str) -> None:
         """Forget a method. A method that is already gone is no error."""
 

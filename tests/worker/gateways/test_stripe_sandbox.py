@@ -126,10 +126,15 @@ def test_a_method_that_does_not_exist_is_refused(stripe: StripeGateway, customer
 
 def test_a_method_is_forgotten_once_and_for_all(stripe: StripeGateway, customer: str) -> None:
     method = keep(stripe, customer)
+    looked_up = stripe.retrieve_method(method.provider_id)
+    assert looked_up is not None
+    assert (looked_up.provider_id, looked_up.last_four) == (method.provider_id, method.last_four)
 
     stripe.detach_method(key="d1", method=method.provider_id)
     stripe.detach_method(key="d2", method=method.provider_id)
 
+    assert stripe.retrieve_method(method.provider_id) is None
+    assert stripe.retrieve_method("pm_that_never_was") is None
     with pytest.raises(GatewayError):
         stripe.charge(charge_of(customer, method.provider_id))
 

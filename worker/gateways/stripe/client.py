@@ -119,6 +119,21 @@ class StripeGateway:
         except Rejected:
             return None
 
+    def retrieve_method(self, method: str) -> MethodAnswer | None:
+        """Look a method up; None for one that is unknown or belongs to nobody any more."""
+        try:
+            return read(
+                "payment_methods.retrieve",
+                lambda: self._client.payment_methods.retrieve(method),
+                lambda body, request_id: (
+                    method_of(body, request_id) if body.get("customer") else None
+                ),
+            )
+        except Rejected as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            return None
+
     def detach_method(self, *, key: str, method: str) -> None:
         """Forget a method. One that is unknown or belongs to nobody any more is no error."""
         try:
@@ -130,18 +145,8 @@ class StripeGateway:
                 method_of,
             )
         except Rejected:
-            if not self._is_gone(method):
+            if self.retrieve_method(method) is not None:
                 raise
-
-    def _is_gone(self, method: str) -> bool:
-        try:
-            return read(
-                "payment_methods.retrieve",
-                lambda: self._client.payment_methods.retrieve(method),
-                lambda body, _: not body.get("customer"),
-            )
-        except Rejected as refusal:
-            return refusal.code == "resource_missing"
 
     def charge(self, request: ChargeRequest) -> Intent:
         """Create an intent and, with a method, confirm it in the same call.
