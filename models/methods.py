@@ -6,10 +6,22 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Boolean, Computed, Index, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy import (
+    Boolean,
+    Computed,
+    Index,
+    Integer,
+    Select,
+    String,
+    Text,
+    UniqueConstraint,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import PROVIDER_ID, Changing, CompanyOwned, Id, words
+from models.paging import Page, page
+from schedules import expiry
 
 
 class MethodType(StrEnum):
@@ -69,6 +81,16 @@ class PaymentMethod(CompanyOwned, Changing):
         sort_order=85,
     )
 
+    def has_expired(self, moment: datetime) -> bool:
+        """Whether the card's last day is past; what has no such day never expires.
+
+        It is still charged: the networks' updater may have renewed it without a word to us, and
+        if not, the decline says so.
+        """
+        if self.exp_year is None or self.exp_month is None:
+            return False
+        return moment >= expiry.end_of(self.exp_year, self.exp_month)
+
 
 class ProviderCustomer(CompanyOwned, Changing):
     """The company as a provider's customer. The row comes before the call that creates it."""
@@ -101,6 +123,25 @@ def usable_methods(session: Session) -> list[PaymentMethod]:
             .order_by(PaymentMethod.is_default.desc(), PaymentMethod.id.desc())
         )
     )
+
+
+def page_of(
+    session: Session, query: Select[PaymentMethod], *, after: UUID | None, limit: int
+) -> Page[PaymentMethod]:
+    """Return a page of the company's methods: on the first the default leads, then the newest."""
+    last = session.get(PaymentMethod, after) if after is not None else None
+    if last is not None:
+        # The default has led the first page, wherever its id would have it.
+        query = query.where(~PaymentMethod.is_default)
+        query = query if last.is_default else query.where(PaymentMethod.id < last.id)
+    rows = list(
+        session.scalars(
+            query.order_by(PaymentMethod.is_default.desc(), PaymentMethod.id.desc()).limit(
+                limit + 1
+            )
+        )
+    )
+    return page(rows, limit)
 
 
 def default_method(session: Session) -> PaymentMethod | None:

@@ -33,7 +33,10 @@ def newest(
     """Return the newest `limit` rows of `query` that are older than `after`, in one query."""
     if after is not None:
         query = query.where(table.id < after)
-    found = list(session.scalars(query.order_by(table.id.desc()).limit(limit + 1)))
-    has_more = len(found) > limit
+    return page(list(session.scalars(query.order_by(table.id.desc()).limit(limit + 1))), limit)
+
+
+def page(found: list[Row], limit: int) -> Page[Row]:
+    """Return the page of which one row more than `limit` was asked for."""
     rows = found[:limit]
-    return Page(rows, rows[-1].id if has_more else None)
+    return Page(rows, rows[-1].id if len(found) > limit else None)
