@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -96,7 +97,9 @@ class ChargeRequest:
     """One attempt to charge. `key` is the attempt's idempotency key, committed before the call.
 
     `customer` and `method` are the provider's ids. Without a method the intent is only created
-    and the customer confirms it in the browser. `metadata` carries our own ids.
+    and the customer confirms it in the browser. `metadata` carries our own ids. `return_url` is
+    where a provider with pages of its own sends the customer back to; empty for the settings'.
+    With `keep_method` it keeps for `customer` what they pay with.
     """
 
     key: str
@@ -106,11 +109,17 @@ class ChargeRequest:
     off_session: bool
     metadata: Mapping[str, str]
     description: str = ""
+    return_url: str = ""
+    keep_method: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A charge as the provider tells it. `client_secret` is for the caller's eyes, once."""
+    """A charge as the provider tells it. `client_secret` is for the caller's eyes, once.
+
+    `approve_url` is where the customer approves it; one that is approved waits for `capture`.
+    `kept_method` is what the provider has kept of what it was paid with.
+    """
 
     provider_id: str
     status: IntentStatus
@@ -119,6 +128,9 @@ class Intent:
     charge_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     client_secret: str = field(default="", repr=False)
+    approve_url: str = field(default="", repr=False)
+    is_approved: bool = False
+    kept_method: MethodAnswer | None = None
     decline: Declined | None = None
     provider_request_id: str = ""
 
@@ -174,7 +186,10 @@ class Gateway(Protocol):
     """The seam to a provider. Every method may raise any `GatewayError`."""
 
     name: str
-    key_life_s: int  # how long the provider remembers an idempotency key, with a margin taken off
+    key_life_s: int  # how long the provider remembers a charge's key, with a margin taken off
+    refund_key_life_s: int  # and a refund's
+    # Whether `find` can tell at once that there is none; else the key is the look-up while it lives.
+    finds_at_once: bool
 
     def create_customer(self, *, key: str, company_id: UUID, name: str, email: str) -> str:
         """Create the company's customer at the provider; return its id."""
@@ -213,15 +228,25 @@ class Gateway(Protocol):
         comes back to after a redirect; without one no method that redirects can be used.
         """
 
+    def capture(self, *, key: str, provider_id: str) -> Intent:
+        """Take the money of an intent that the customer has approved. A decline is raised.
+
+        One that is not approved, or has been captured already, is returned as it is; at a provider
+        that captures by itself that is every one.
+        """
+
     def retrieve(self, provider_id: str) -> Intent:
         """Look an intent up; a decline is told in `decline`, not raised."""
 
-    def find(self, *, transaction_id: UUID, customer: str, key: str) -> list[Intent]:
+    def find(
+        self, *, transaction_id: UUID, customer: str, key: str, until: datetime | None = None
+    ) -> list[Intent]:
         """Return the intents that carry our transaction id in their metadata, newest first.
 
         Built on listing by customer, which is consistent at once; a provider's search index lags.
         `key` narrows to one attempt, which the gateway wrote into the metadata as `attempt_key`;
-        an empty one asks for all. When "none" cannot be said it raises, never returns too few.
+        an empty one asks for all. After `until` none was made; empty for now. When "none" cannot
+        be said of all the time before it, this raises, and never returns too few.
         """
 
     def cancel(self, *, key: str, provider_id: str) -> Intent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +45,8 @@ class StripeGateway:
 
     name = "stripe"
     key_life_s = 23 * 3600  # Stripe keeps a key for 24 h; past that the same key charges again
+    refund_key_life_s = key_life_s
+    finds_at_once = True
 
     def __init__(self, *, api_key: str, api_base: str, timeout_s: float) -> None:
         self._transport = PooledClient(timeout_s=timeout_s, threads=THREADS)
@@ -189,6 +192,10 @@ class StripeGateway:
                 raise
         return self.retrieve(provider_id)
 
+    def capture(self, *, key: str, provider_id: str) -> Intent:  # noqa: ARG002  the protocol's
+        """Return the intent as it is: Stripe captures by itself what the customer confirms."""
+        return self.retrieve(provider_id)
+
     def retrieve(self, provider_id: str) -> Intent:
         """Look an intent up; a decline is told in `decline`, not raised."""
         return read(
@@ -197,7 +204,14 @@ class StripeGateway:
             intent_of,
         )
 
-    def find(self, *, transaction_id: UUID, customer: str, key: str) -> list[Intent]:
+    def find(
+        self,
+        *,
+        transaction_id: UUID,
+        customer: str,
+        key: str,
+        until: datetime | None = None,  # noqa: ARG002  Stripe's lists are never behind
+    ) -> list[Intent]:
         """Return the customer's intents of our transaction, newest first.
 
         An empty `key` asks for those of all attempts.
