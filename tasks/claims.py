@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session, selectinload
@@ -49,6 +50,12 @@ class Claim:
     request: ChargeRequest
     # A customer could still pay one of these in an old tab.
     superseded: tuple[Earlier, ...] = ()
+    # Until when it holds; whoever takes the attempt over sets another time.
+    leased_until: datetime | None = None
+
+    def holds(self, attempt: PaymentAttempt) -> bool:
+        """Whether nobody has taken the attempt over since, however late it is."""
+        return attempt.status == AttemptStatus.CALLING and attempt.leased_until == self.leased_until
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ def claim_attempt(
         provider=attempt.provider,
         request=request_of(attempt),
         superseded=superseded_by(payment),
+        leased_until=attempt.leased_until,
     )
 
 

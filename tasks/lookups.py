@@ -2,6 +2,7 @@
 
 lookups.resolve    an attempt whose outcome is unknown: look, and only within the life of its
                    key send it again
+lookups.recheck    an attempt ended while a call for it was open: look once more
 lookups.refresh    an event and our row disagree: fetch the intent and believe it
 lookups.reveal     the caller asks again for the client secret, which no row holds
 """
@@ -26,8 +27,8 @@ from models.transactions import (
     lock_existing,
 )
 from tasks import settlement
-from tasks.claims import Claim, request_of, superseded_by
-from tasks.payments import Outcome, charge_alone, record, review_when_dead
+from tasks.claims import Claim, Earlier, request_of, superseded_by
+from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
@@ -36,6 +37,7 @@ from worker.gateways.base import (
     Gateway,
     GatewayError,
     Intent,
+    IntentStatus,
     OutcomeUnknown,
     Rejected,
     Unavailable,
@@ -51,6 +53,8 @@ EXPIRED = "key_expired"
 KEY_REUSED = "idempotency_error"
 # Neither can be cleared up by asking again.
 FOR_A_PERSON = (EXPIRED, KEY_REUSED)
+# The provider does not know our key, or does not let it do this.
+OUR_ACCESS = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Unknown:
 
     claim: Claim
     key_ends: datetime
+    # The provider's id, where something has told it.
+    intent_id: str | None
 
 
 def _claim_unknown(
@@ -86,8 +92,10 @@ def _claim_unknown(
             attempt.provider,
             request_of(attempt),
             superseded_by(payment),
+            attempt.leased_until,
         ),
         key_ends=(attempt.first_called_at or attempt.created_at) + key_life,
+        intent_id=attempt.provider_id,
     )
 
 
@@ -99,12 +107,15 @@ def resolve(debt: Debt, unknown: Unknown) -> None:
     is sent again, under that same key and with the same parameters.
     """
     claim = unknown.claim
-    outcome = _find_out(gateway_for(claim.provider), claim, unknown.key_ends)
+    outcome = _find_out(gateway_for(claim.provider), unknown)
     in_transaction(_record_resolved, debt.company_id, debt, claim, outcome)
 
 
-def _find_out(gateway: Gateway, claim: Claim, key_ends: datetime) -> Outcome:
+def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
+    claim = unknown.claim
     try:
+        if unknown.intent_id is not None:
+            return gateway.retrieve(unknown.intent_id)
         found = gateway.find(
             transaction_id=claim.transaction_id,
             customer=claim.request.customer,
@@ -115,7 +126,7 @@ def _find_out(gateway: Gateway, claim: Claim, key_ends: datetime) -> Outcome:
         return OutcomeUnknown(message=error.message, code=error.code)
     if found:
         return found[0]
-    if now() >= key_ends:
+    if now() >= unknown.key_ends:
         return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
     return _send_again(gateway, claim)
 
@@ -127,21 +138,28 @@ def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
         if isinstance(error, Rejected) and error.code == KEY_REUSED:
             # The provider saw this key with other parameters: that call may have charged.
             return OutcomeUnknown(message=error.message, code=KEY_REUSED)
+        if isinstance(error, Rejected) and error.http_status in OUR_ACCESS:
+            # It says who we are not, and nothing of the call before.
+            return OutcomeUnknown(message=error.message, code=error.code)
         return error
 
 
 def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> None:
-    if not isinstance(outcome, OutcomeUnknown | Unavailable):
-        record(session, debt, claim, outcome)
-        return
     payment = lock_existing(session, claim.transaction_id)
     attempt = next(each for each in payment.attempts if each.id == claim.attempt_id)
+    # The call before was never answered and may still be executed: a refusal must be heard twice,
+    # with a look in between.
+    is_first_refusal = isinstance(outcome, Rejected) and not debt.arguments.get("was_refused")
+    is_open = isinstance(outcome, OutcomeUnknown | Unavailable) or is_first_refusal
+    if not (is_open and claim.holds(attempt)):
+        record(session, debt, claim, outcome)
+        if isinstance(outcome, Earlier):
+            owe_another_look(session, attempt)
+        return
     debt.end(session)
-    if attempt.status != AttemptStatus.CALLING:
-        return  # a webhook told meanwhile
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
-    if outcome.code in FOR_A_PERSON:
+    if isinstance(outcome, OutcomeUnknown) and outcome.code in FOR_A_PERSON:
         payment.move_if_allowed(Status.NEEDS_REVIEW, because=debt.cause(str(outcome)))
         log.error("payment %s needs review: its outcome could not be found", payment.id)
         return
@@ -155,9 +173,51 @@ def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcom
         "lookups.resolve",
         transaction_id=payment.id,
         look_ups=look_ups + 1,
+        was_refused=is_first_refusal or debt.arguments.get("was_refused", False),
         due_at=now() + wait,
     )
     note(session, payment, what="unknown", because=debt.cause(f"still unknown: {outcome}"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that has ended while a call for it was open."""
+
+    claim: Claim
+
+
+def _claim_ended(
+    session: Session, debt: Debt, *, transaction_id: str, attempt_id: str
+) -> Ended | None:
+    payment = session.get_one(Transaction, UUID(transaction_id))
+    attempt = next(each for each in payment.attempts if str(each.id) == attempt_id)
+    if attempt.finished_at is None or attempt.status == AttemptStatus.SUCCEEDED:
+        debt.end(session)
+        return None
+    return Ended(Claim(attempt.id, payment.id, attempt.provider, request_of(attempt)))
+
+
+@calling_task("lookups.recheck", claim=_claim_ended)
+def recheck(debt: Debt, ended: Ended) -> None:
+    """Look whether an attempt that was refused has charged after all. Safe twice: it only looks."""
+    claim = ended.claim
+    found = gateway_for(claim.provider).find(
+        transaction_id=claim.transaction_id,
+        customer=claim.request.customer,
+        key=claim.request.key,
+    )
+    in_transaction(_record_rechecked, debt.company_id, debt, claim, found)
+
+
+def _record_rechecked(session: Session, debt: Debt, claim: Claim, found: list[Intent]) -> None:
+    debt.end(session)
+    payment = lock_existing(session, claim.transaction_id)
+    attempt = next(each for each in payment.attempts if each.id == claim.attempt_id)
+    for intent in found[:1]:
+        # Of what was declined or canceled the end is known already.
+        if intent.status not in (IntentStatus.DECLINED, IntentStatus.CANCELED):
+            cause = debt.cause("it was refused, and there all the same")
+            settlement.apply(session, payment, attempt, intent, cause=cause)
 
 
 def _payment_to_look_up(

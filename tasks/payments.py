@@ -161,6 +161,8 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
     with session.no_autoflush:
         if isinstance(outcome, Intent):
             _apply(session, payment, attempt, outcome, cause)
+        elif not claim.holds(attempt):
+            _hear_late(session, payment, attempt, outcome, debt)
         elif isinstance(outcome, Earlier):
             _give_way(session, payment, attempt, outcome, debt)
         elif isinstance(outcome, Unavailable):
@@ -186,13 +188,7 @@ def _apply(
         settlement.apply(session, payment, attempt, intent, cause=cause)
         return
     # Something that came later has ended the attempt meanwhile.
-    enqueue(
-        session,
-        "lookups.refresh",
-        transaction_id=payment.id,
-        intent_id=intent.provider_id,
-        why="its answer was overtaken",
-    )
+    _refresh_overtaken(session, payment, intent.provider_id)
 
 
 def _told(payment: Transaction, outcome: Outcome) -> dict[str, object]:
@@ -220,12 +216,66 @@ def _give_way(
         code="earlier_payment_succeeded" if is_paid else "earlier_payment_under_way",
     )
     settlement.fail(session, payment, attempt, refusal, cause=debt.cause("gave way"))
+    _refresh_earlier(session, earlier)
+
+
+def _refresh_earlier(session: Session, earlier: Earlier) -> None:
     enqueue(
         session,
         "lookups.refresh",
         transaction_id=earlier.transaction_id,
         intent_id=earlier.intent_id,
         why="it could not be canceled for another payment",
+    )
+
+
+def _hear_late(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt,
+    outcome: GatewayError | Earlier,
+    debt: Debt,
+) -> None:
+    """Hear what a caller says whose attempt another has taken over, or has ended.
+
+    What was refused to one of two callers may have been charged for the other, so it ends nothing:
+    whoever has the attempt in hand will tell.
+    """
+    told = f"an earlier payment is {outcome.status}" if isinstance(outcome, Earlier) else outcome
+    note(session, payment, what="late", because=debt.cause(f"heard too late to count: {told}"))
+    if isinstance(outcome, Earlier):
+        _refresh_earlier(session, outcome)
+    elif attempt.status in _AT_THE_PROVIDER:
+        _refresh_overtaken(session, payment, attempt.provider_id)
+    elif not isinstance(outcome, OutcomeUnknown):
+        return
+    elif attempt.status == AttemptStatus.WAITING:
+        _leave_unknown(session, payment, attempt, outcome, debt)
+    elif attempt.finished_at is not None and attempt.status != AttemptStatus.SUCCEEDED:
+        owe_another_look(session, attempt)
+
+
+_AT_THE_PROVIDER = (AttemptStatus.REQUIRES_ACTION, AttemptStatus.PROCESSING)
+
+
+def _refresh_overtaken(session: Session, payment: Transaction, intent_id: str | None) -> None:
+    enqueue(
+        session,
+        "lookups.refresh",
+        transaction_id=payment.id,
+        intent_id=intent_id,
+        why="its answer was overtaken",
+    )
+
+
+def owe_another_look(session: Session, attempt: PaymentAttempt) -> None:
+    """Owe a look for what a call may have done that was open when its attempt ended."""
+    enqueue(
+        session,
+        "lookups.recheck",
+        transaction_id=attempt.transaction_id,
+        attempt_id=attempt.id,
+        due_at=now() + timedelta(seconds=settings().claim_lease_s),
     )
 
 
@@ -241,8 +291,6 @@ def _try_again(
     debt: Debt,
 ) -> None:
     """Owe the same attempt again after 1, 2, 4, 8 minutes; then it has failed, unexecuted."""
-    if attempt.status != AttemptStatus.CALLING:
-        return  # whoever went on after this call's lease may have sent it, and has it in hand
     attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
     attempt.leased_until = None
     attempt.waits += 1
@@ -270,8 +318,6 @@ def _leave_unknown(
     debt: Debt,
 ) -> None:
     """Nobody knows whether the charge happened: it is looked up, and never charged anew."""
-    if attempt.finished_at is not None:
-        return  # a webhook told meanwhile
     attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
