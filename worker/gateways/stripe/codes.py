@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.gateways.base import Advice
+from schedules import declines
+from schedules.declines import Advice
 from worker.gateways.networks import NETWORK_ADVICE, NETWORK_WAIT_S, VISA_CATEGORY_1
 
 ADVICE = {
@@ -44,13 +45,8 @@ _BY_ADVICE = {
 }
 DECLINES = {code: advice for advice, codes in _BY_ADVICE.items() for code in codes.split()}
 
-# The customer is told "declined" and no more: a thief must not learn why, nor a merchant's customer
-# that they are suspected.
-UNTOLD = frozenset(
-    "fraudulent merchant_blacklist restricted_card security_violation stop_payment_order"
-    " do_not_try_again invalid_account pin_try_exceeded lost_card stolen_card pickup_card"
-    " highest_risk_level".split()
-)
+# Of these the customer is told "declined" and no more.
+UNTOLD = declines.UNTOLD & DECLINES.keys()
 
 # These say that our request was wrong, though Stripe tells them as declines.
 OUR_FAULTS = frozenset({"invalid_amount"})
