@@ -20,18 +20,7 @@ from typing import Protocol
 from uuid import UUID
 
 from models.money import Money
-
-
-class Advice(StrEnum):
-    """What a decline asks of us; each provider's `codes.py` is the table."""
-
-    RETRY = "retry"  # the ladder
-    RETRY_ONCE = "retry_once"
-    RETRY_TWICE = "retry_twice"  # and ask the customer at the first
-    ASK = "ask"  # the customer must update the card or authenticate
-    STOP = "stop"  # this method is done
-    STOP_AND_REVIEW = "stop_and_review"  # a person must look
-    LOOK_UP = "look_up"  # the charge may exist already
+from schedules.declines import Advice as Advice  # noqa: PLC0414  a gateway's word too
 
 
 @dataclass(kw_only=True, eq=False)
