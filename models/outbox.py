@@ -202,7 +202,8 @@ def defer(session: Session, owed_id: UUID, *, until: datetime, why: str) -> None
         return
     owed.due_at = until
     owed.sent_at = owed.claimed_until = None
-    owed.starts = 0
+    # Who puts it off lives: the next message is as good as the first.
+    owed.starts = owed.sends = 0
     owed.error = why[:2000]
 
 

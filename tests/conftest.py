@@ -13,6 +13,8 @@ from models.schema import upgrade
 from sandbox.servers import PrivateMariaDB, PrivateValkey, SandboxError
 from tests.factories import Customer, make_company
 from tests.servers import Servers, Urls, make_empty_database
+from worker.breaker import breaker_of
+from worker.cache import shared
 from worker.database import engine
 from worker.settings import settings
 
@@ -23,6 +25,8 @@ SERVERS = pytest.StashKey[Servers]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVERS] = Servers()
+    # Tests share a Redis: what one makes of a provider must not hold up the next.
+    os.environ.setdefault("BREAKER_FAILURES", "1000000")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -79,7 +83,9 @@ def server_environ(server_urls: Urls) -> dict[str, str]:
 def migrated(server_environ: dict[str, str]) -> dict[str, str]:
     """This process's servers with the schema in place; the process itself is set to use them."""
     os.environ.update(server_environ)
-    settings.cache_clear()
+    # Whoever was quicker had other servers.
+    for made in (settings, shared, breaker_of):
+        made.cache_clear()
     upgrade(engine())
     return server_environ
 

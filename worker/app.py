@@ -31,6 +31,7 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
 from worker import crash, stopping, telemetry
+from worker.breaker import breaker_of
 from worker.database import in_transaction, is_away, is_conflict
 from worker.group_commit import GroupCommit
 from worker.settings import settings
@@ -77,6 +78,17 @@ class Debt:
     def defer(self, session: Session, *, until: datetime, why: str) -> None:
         """Put it off, in the transaction that records why."""
         outbox.defer(session, self.id, until=until, why=why)
+
+    def waits_for(self, session: Session, provider: str) -> bool:
+        """Put it off while the provider's breaker is open; True if it was put off.
+
+        To be asked before anything is written: then nothing is claimed, and no try is used up.
+        """
+        wait_s = breaker_of(provider).wait_s(str(self.id))
+        if wait_s:
+            until = now() + timedelta(seconds=wait_s)
+            self.defer(session, until=until, why=f"{provider} is away")
+        return wait_s > 0
 
     def cause(self, why: str) -> Cause:
         """Return this task as a cause for the timeline."""

@@ -57,6 +57,8 @@ def _numbers(settings: Settings) -> Iterator[str]:
             yield from _number(name, value)
     if not 0 <= settings.sentry_traces_rate <= 1:
         yield "SENTRY_TRACES_RATE must be between 0 and 1."
+    if not 0 < settings.breaker_share <= 1:
+        yield "BREAKER_SHARE must be more than 0 and at most 1."
     if settings.claim_lease_s <= settings.stripe_timeout_s:
         # A claim that ends while its call is open would let a second worker charge beside it.
         yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."

@@ -84,6 +84,11 @@ class Settings:
     outbox_backoff_s: float = 60.0
     resolve_after_s: float = 60.0
     claim_lease_s: float = 90.0
+    breaker_failures: int = 5
+    breaker_share: float = 0.5
+    breaker_window_s: float = 30.0
+    breaker_pause_s: float = 1.0
+    breaker_longest_pause_s: float = 30.0
 
     log_format: str = "auto"
     log_level: str = "INFO"

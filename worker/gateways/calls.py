@@ -21,6 +21,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from worker.gateways import health
 from worker.gateways.base import GatewayError, OutcomeUnknown, Rejected, Unavailable
 from worker.telemetry import count, current, note, timing
 
@@ -139,6 +140,7 @@ class Calls:
         tags = {"provider": self.provider, "call": name, "outcome": outcome}
         count("provider.calls", **tags)
         timing("provider.seconds", seconds, **tags)
+        health.tell(self.provider, failure, took_s=seconds)
         if current():  # within a task's block, so that its later lines carry the request too
             note(provider_request_id=request_id)
         level = logging.INFO

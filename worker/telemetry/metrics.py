@@ -51,6 +51,7 @@ METRICS = {
         Metric("payments.unknown", _C, ("provider",), "Charges whose answer was lost."),
         Metric("provider.calls", _C, ("provider", "call", "outcome"), "Calls to a provider."),
         Metric("provider.seconds", _T, ("provider", "call", "outcome"), "Time of such a call."),
+        Metric("breaker.moved", _C, ("provider", "became"), "Breakers that opened or closed."),
         Metric("webhooks.received", _C, ("provider", "outcome"), "Webhooks at the door."),
         Metric("webhooks.handled", _C, ("provider", "type", "outcome"), "Webhooks acted upon."),
         Metric("outbox.resent", _C, ("task",), "Owed tasks that were sent again."),
