@@ -147,11 +147,12 @@ class RefundState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RefundAnswer:
-    """A refund as the provider tells it."""
+    """A refund as the provider tells it; `reason` is the provider's word."""
 
     provider_id: str
     state: RefundState
     money: Money
+    reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     failure_reason: str = ""
     provider_request_id: str = ""
@@ -177,7 +178,7 @@ class Gateway(Protocol):
     name: str
     key_life_s: int  # how long the provider remembers a charge's key, with a margin taken off
     refund_key_life_s: int  # and a refund's
-    # Whether `find` can tell at once that there is none; else the key is the look-up while it lives.
+    # Whether `find` can say "none" at once; else the key is the look-up while it lives.
     finds_at_once: bool
 
     def create_customer(self, *, key: str, company_id: UUID, name: str, email: str) -> str:
