@@ -54,6 +54,7 @@ class PaymentMethod(CompanyOwned, Changing):
         Index("idx_payment_methods_company_id", "company_id"),
         Index("idx_payment_methods_user_id", "user_id"),
         Index("idx_payment_methods_expiry", "exp_year", "exp_month"),
+        Index("idx_payment_methods_fingerprint", "fingerprint"),
     )
 
     user_id: Mapped[UUID]

@@ -211,6 +211,9 @@ def upgrade() -> None:
     op.create_index(
         "idx_payment_methods_expiry", "payment_methods", ["exp_year", "exp_month"], unique=False
     )
+    op.create_index(
+        "idx_payment_methods_fingerprint", "payment_methods", ["fingerprint"], unique=False
+    )
     op.add_column(
         "payment_webhooks", sa.Column("subject_id", models.base.Id(length=16), nullable=True)
     )
@@ -242,6 +245,7 @@ def downgrade() -> None:
     op.drop_column("refunds", "review_since")
     op.drop_column("refunds", "reopens_invoice")
     op.drop_column("payment_webhooks", "subject_id")
+    op.drop_index("idx_payment_methods_fingerprint", table_name="payment_methods")
     op.drop_index("idx_payment_methods_expiry", table_name="payment_methods")
     op.drop_column("payment_methods", "replaced_by_id")
     op.drop_column("payment_methods", "removed_at")
