@@ -9,7 +9,6 @@ lookups.reveal     the caller asks again for the client secret, which no row hol
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,13 +20,13 @@ from models.outbox import enqueue
 from models.timeline import note
 from models.transactions import (
     AttemptStatus,
-    Status,
     Transaction,
     lock,
     lock_existing,
 )
 from tasks import settlement
 from tasks.claims import Claim, Earlier, request_of, superseded_by
+from tasks.handover import hand_over
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
 from worker.app import Debt, calling_task
@@ -44,11 +43,11 @@ from worker.gateways.base import (
 )
 from worker.settings import settings
 
-log = logging.getLogger(__name__)
-
 # When an unknown outcome is looked up: first after settings.resolve_after_s, then ever slower.
 GROWTH = 5
 LONGEST = timedelta(hours=1)
+# How long after the end of a key a provider may leave look-ups unanswered.
+PATIENCE = timedelta(days=1)
 EXPIRED = "key_expired"
 KEY_REUSED = "idempotency_error"
 # Neither can be cleared up by asking again.
@@ -83,6 +82,8 @@ def _claim_unknown(
     if attempt.is_leased(moment):
         debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
         return None
+    if debt.waits_for(session, attempt.provider):
+        return None
     attempt.lease(moment, for_s=settings().claim_lease_s)
     key_life = timedelta(seconds=gateway_for(attempt.provider).key_life_s)
     return Unknown(
@@ -112,23 +113,28 @@ def resolve(debt: Debt, unknown: Unknown) -> None:
 
 
 def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
-    claim = unknown.claim
+    claim, is_key_alive = unknown.claim, now() < unknown.key_ends
     try:
         if unknown.intent_id is not None:
             return gateway.retrieve(unknown.intent_id)
+        if is_key_alive and not gateway.finds_at_once:
+            # There the key itself is the look-up: it is answered with what it has made.
+            return _send_again(gateway, claim)
         found = gateway.find(
             transaction_id=claim.transaction_id,
             customer=claim.request.customer,
             key=claim.request.key,
+            until=min(now(), unknown.key_ends),
         )
     except GatewayError as error:
         # Whatever is wrong with the look-up, also its refusal, says nothing of the charge.
-        return OutcomeUnknown(message=error.message, code=error.code)
+        is_hopeless = now() >= unknown.key_ends + PATIENCE
+        return OutcomeUnknown(message=error.message, code=EXPIRED if is_hopeless else error.code)
     if found:
         return found[0]
-    if now() >= unknown.key_ends:
-        return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
-    return _send_again(gateway, claim)
+    if is_key_alive:
+        return _send_again(gateway, claim)
+    return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
 
 
 def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
@@ -160,8 +166,7 @@ def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcom
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
     if isinstance(outcome, OutcomeUnknown) and outcome.code in FOR_A_PERSON:
-        payment.move_if_allowed(Status.NEEDS_REVIEW, because=debt.cause(str(outcome)))
-        log.error("payment %s needs review: its outcome could not be found", payment.id)
+        hand_over(session, payment, because=debt.cause(str(outcome)))
         return
     look_ups: int = debt.arguments.get("look_ups", 0)
     wait = min(
@@ -193,6 +198,8 @@ def _claim_ended(
     attempt = next(each for each in payment.attempts if str(each.id) == attempt_id)
     if attempt.finished_at is None or attempt.status == AttemptStatus.SUCCEEDED:
         debt.end(session)
+        return None
+    if debt.waits_for(session, attempt.provider):
         return None
     return Ended(Claim(attempt.id, payment.id, attempt.provider, request_of(attempt)))
 
@@ -226,7 +233,8 @@ def _payment_to_look_up(
     payment = session.get(Transaction, UUID(transaction_id))
     if payment is None:
         debt.end(session)
-    return payment
+        return None
+    return None if debt.waits_for(session, payment.payment_method) else payment
 
 
 @calling_task("lookups.refresh", claim=_payment_to_look_up)

@@ -30,6 +30,7 @@ from models.transactions import (
 from tasks import settlement
 from tasks.claims import Claim, CustomerNeeded, Earlier, claim_attempt, hold_payments
 from tasks.customers import customer_at
+from tasks.handover import hand_over
 from worker import crash, replies, telemetry
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
@@ -59,7 +60,7 @@ def review_when_dead(session: Session, owed: Owed, error: str) -> None:
     payment = lock(session, UUID(owed.arguments["transaction_id"]))
     if payment is not None:
         cause = Cause(why=f"gave up: {error}", request_id=owed.request_id, task_id=owed.id)
-        payment.move_if_allowed(Status.NEEDS_REVIEW, because=cause)
+        hand_over(session, payment, because=cause)
 
 
 @calling_task(  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object

@@ -42,6 +42,7 @@ class Provider:
         self.has: list[Intent] = []
         self.answers: list[Intent | Exception] = []
         self.key_life_s = 23 * 3600
+        self.finds_at_once = True
 
     def find(self, **_asked):
         return self.has
