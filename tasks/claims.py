@@ -94,16 +94,18 @@ def claim_attempt(
     if payment is None or (attempt is None and payment.status not in _CHARGEABLE):
         debt.end(session)
         return None
+    if attempt is not None and attempt.is_leased(moment):
+        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
+        return None
+    if attempt is not None and attempt.status != AttemptStatus.WAITING:
+        _look_up(session, debt, payment, attempt)
+        return None
+    if debt.waits_for(session, payment.payment_method):
+        return None
     if attempt is None:
         if payment.customer is None or payment.customer.provider_id is None:
             return CustomerNeeded(payment.payment_method)
         attempt = _start(session, debt, payment, payment.customer.provider_id)
-    elif attempt.is_leased(moment):
-        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
-        return None
-    elif attempt.status != AttemptStatus.WAITING:
-        _look_up(session, debt, payment, attempt)
-        return None
     attempt.lease(moment, for_s=settings().claim_lease_s)
     return Claim(
         attempt_id=attempt.id,
