@@ -66,6 +66,8 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
         return None
     if payment.provider_transaction_id is None:
         raise LookupError(f"refund {refund_id} is of a payment with no intent")
+    if debt.waits_for(session, payment.payment_method):
+        return None
     called_before = refund.first_called_at is not None
     refund.first_called_at = refund.first_called_at or moment
     if refund.status == RefundStatus.PENDING:
@@ -252,12 +254,14 @@ def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause
     return refund
 
 
-def _payment_to_collect(session: Session, _debt: Debt, *, transaction_id: str) -> Transaction:
+def _payment_to_collect(
+    session: Session, debt: Debt, *, transaction_id: str
+) -> Transaction | None:
     payment = session.get_one(Transaction, UUID(transaction_id))
     if payment.provider_transaction_id is None:
         # The charge's answer was lost; the look-up will tell.
         raise Later("its intent is not known yet", after_s=settings().resolve_after_s)
-    return payment
+    return None if debt.waits_for(session, payment.payment_method) else payment
 
 
 @calling_task("refunds.collect", claim=_payment_to_collect)
