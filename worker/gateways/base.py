@@ -12,7 +12,7 @@ called with a transaction open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +21,7 @@ from uuid import UUID
 
 from models.money import Money
 from schedules.declines import Advice as Advice  # noqa: PLC0414  a gateway's word too
+from worker.signatures import Event
 
 
 @dataclass(kw_only=True, eq=False)
@@ -172,6 +173,14 @@ class MethodAnswer:
     provider_request_id: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MissedEvent:
+    """An event that our endpoint has not taken, read as the endpoint would have read it."""
+
+    event: Event
+    created_at: datetime
+
+
 class Gateway(Protocol):
     """The seam to a provider. Every method may raise any `GatewayError`."""
 
@@ -250,3 +259,9 @@ class Gateway(Protocol):
 
     def find_refunds(self, *, provider_id: str) -> list[RefundAnswer]:
         """Return the refunds of an intent, newest first."""
+
+    def missed_events(self, *, since: datetime) -> Iterator[list[MissedEvent]]:
+        """Yield what our endpoint has not taken of what happened since, page by page.
+
+        Also what is on its way just now. An event that could not be kept is left out.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import stripe
@@ -38,15 +38,27 @@ def pages(name: str, list_page: Callable[[Any], Any], params: Mapping[str, Any])
         OutcomeUnknown: there are more than may be read, so that "not among them" cannot be said.
     """
     found: list[Any] = []
+    for number, page in enumerate(each_page(name, list_page, params)):
+        if number == MOST_PAGES:
+            break
+        found += page
+    else:
+        return found
+    raise OutcomeUnknown(message=f"{name} has more than {len(found)} objects", code="too_many")
+
+
+def each_page(
+    name: str, list_page: Callable[[Any], Any], params: Mapping[str, Any]
+) -> Iterator[list[Any]]:
+    """Yield the objects of a list page by page, newest first, as plain mappings."""
     asked: dict[str, Any] = {**params, "limit": PAGE}
-    for _ in range(MOST_PAGES):
+    while True:
         page, has_more = read(
             name,
             lambda asked=asked: list_page(asked),  # type: ignore[misc]  # bound now, not later
             lambda body, _: (list(body["data"]), bool(body["has_more"])),
         )
-        found += page
+        yield page
         if not has_more:
-            return found
+            return
         asked = {**asked, "starting_after": page[-1]["id"]}
-    raise OutcomeUnknown(message=f"{name} has more than {len(found)} objects", code="too_many")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import stripe
 
 from worker.gateways.base import (
     ChargeRequest,
     Intent,
     MethodAnswer,
+    MissedEvent,
     RefundAnswer,
     RefundRequest,
     Rejected,
 )
-from worker.gateways.stripe.calls import pages, read, write
+from worker.gateways.stripe.calls import each_page, pages, read, write
 from worker.gateways.stripe.translate import (
     charge_params,
     confirm_params,
@@ -29,6 +31,9 @@ from worker.gateways.stripe.translate import (
     refund_params,
 )
 from worker.gateways.stripe.wire import PooledClient
+from worker.signatures import Refused, event_of
+
+log = logging.getLogger(__name__)
 
 # stripe-python tells Stripe about our machine unless it is told not to.
 stripe.enable_telemetry = False
@@ -269,3 +274,22 @@ class StripeGateway:
         return [
             refund_of(body) for body in pages("refunds.list", self._client.refunds.list, params)
         ]
+
+    def missed_events(self, *, since: datetime) -> Iterator[list[MissedEvent]]:
+        """Yield the events that no endpoint has taken yet; Stripe keeps them for 30 days."""
+        params: dict[str, Any] = {
+            "delivery_success": False,
+            "created": {"gte": int(since.timestamp())},
+        }
+        for page in each_page("events.list", self._client.events.list, params):
+            yield [event for body in page if (event := _missed(body)) is not None]
+
+
+def _missed(body: Mapping[str, Any]) -> MissedEvent | None:
+    """Return a listed event as the endpoint would have read it; None if that would refuse it."""
+    try:
+        event = event_of(orjson.dumps(body))
+    except Refused as error:
+        log.warning("an event cannot be kept: %s", error)
+        return None
+    return MissedEvent(event=event, created_at=datetime.fromtimestamp(body["created"], UTC))
