@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, count
 from typing import Any
 
 import stripe
@@ -37,22 +38,23 @@ def pages(name: str, list_page: Callable[[Any], Any], params: Mapping[str, Any])
     Raises:
         OutcomeUnknown: there are more than may be read, so that "not among them" cannot be said.
     """
-    found: list[Any] = []
-    for number, page in enumerate(each_page(name, list_page, params)):
-        if number == MOST_PAGES:
-            break
-        found += page
-    else:
-        return found
-    raise OutcomeUnknown(message=f"{name} has more than {len(found)} objects", code="too_many")
+    return list(chain.from_iterable(each_page(name, list_page, params, most=MOST_PAGES)))
 
 
 def each_page(
-    name: str, list_page: Callable[[Any], Any], params: Mapping[str, Any]
+    name: str,
+    list_page: Callable[[Any], Any],
+    params: Mapping[str, Any],
+    *,
+    most: int | None = None,
 ) -> Iterator[list[Any]]:
-    """Yield the objects of a list page by page, newest first, as plain mappings."""
+    """Yield the objects of a list page by page, newest first, as plain mappings.
+
+    Raises:
+        OutcomeUnknown: there are more than `most` pages.
+    """
     asked: dict[str, Any] = {**params, "limit": PAGE}
-    while True:
+    for number in count(1):
         page, has_more = read(
             name,
             lambda asked=asked: list_page(asked),  # type: ignore[misc]  # bound now, not later
@@ -61,4 +63,6 @@ def each_page(
         yield page
         if not has_more:
             return
+        if number == most:
+            raise OutcomeUnknown(message=f"{name} has more than {most} pages", code="too_many")
         asked = {**asked, "starting_after": page[-1]["id"]}
