@@ -25,6 +25,8 @@ PORTS = ("redis_port", "port", "relay_port", "flower_port", "sandbox_port", "dat
 MAY_BE_ZERO = ("redis_db", "sentry_traces_rate", "trusted_proxies")
 RATE_LIMITS = ("rate_limit", "login_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
+PAYPAL_CALLS = 3
+# A charge at PayPal makes this many calls at most: it creates, captures and looks.
 HIGHEST_PORT = 65_535
 JWT_SECRET_BYTES = 32
 # Thirty-two random hexadecimal digits have fewer once in ten million times.
@@ -62,6 +64,8 @@ def _numbers(settings: Settings) -> Iterator[str]:
     if settings.claim_lease_s <= settings.stripe_timeout_s:
         # A claim that ends while its call is open would let a second worker charge beside it.
         yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."
+    if _has_paypal(settings) and settings.claim_lease_s <= PAYPAL_CALLS * settings.paypal_timeout_s:
+        yield f"CLAIM_LEASE_S must be longer than {PAYPAL_CALLS} times PAYPAL_TIMEOUT_S."
 
 
 def _number(name: str, value: float) -> Iterator[str]:
@@ -101,6 +105,9 @@ def _addresses(settings: Settings) -> Iterator[str]:
         "redis_url": ("redis", "rediss"),
         "broker_url": ("redis", "rediss"),
         "stripe_api_base": ("http", "https"),
+        "paypal_api_base": ("http", "https"),
+        "paypal_return_url": ("http", "https"),
+        "paypal_cancel_url": ("http", "https"),
         "sentry_dsn": ("http", "https"),
     }
     for name, schemes in wanted.items():
@@ -138,11 +145,14 @@ def _stripe(settings: Settings) -> Iterator[str]:
             key.strip().startswith(prefixes) for key in getattr(settings, name).split(",")
         ):  # several while they are rotated
             yield f"{name.upper()} must start with {' or '.join(prefixes)}."
-    base = settings.stripe_api_base
+    yield from _api_base("STRIPE_API_BASE", settings.stripe_api_base)
+
+
+def _api_base(name: str, base: str) -> Iterator[str]:
     if base and _is_local(base):
-        yield "STRIPE_API_BASE points at a sandbox; leave it empty for Stripe itself."
+        yield f"{name} points at a sandbox; leave it empty for the provider itself."
     elif base and not base.startswith("https://"):
-        yield "STRIPE_API_BASE must start with https://."
+        yield f"{name} must start with https://."
 
 
 def _is_local(url: str) -> bool:
@@ -156,12 +166,22 @@ def _is_local(url: str) -> bool:
         return "." not in host  # a bare name is a neighbour, never Stripe
 
 
+def _has_paypal(settings: Settings) -> bool:
+    return any(not _is_default(settings, name) for name in (*PAYPAL, "paypal_api_base"))
+
+
 def _paypal(settings: Settings) -> Iterator[str]:
     """PayPal is optional; given in part it would accept payments that it cannot settle."""
     missing = [name.upper() for name in PAYPAL if _is_default(settings, name)]
     if 0 < len(missing) < len(PAYPAL):
         for name in missing:
             yield f"{name} is missing: PayPal needs all of {', '.join(PAYPAL).upper()}."
+    yield from _api_base("PAYPAL_API_BASE", settings.paypal_api_base)
+    if not missing and (
+        _is_local(settings.paypal_return_url)
+        or not settings.paypal_return_url.startswith("https://")
+    ):
+        yield "PAYPAL_RETURN_URL must be an https address of yours, where payers come back to."
 
 
 def _login_secrets(settings: Settings) -> Iterator[str]:

@@ -54,6 +54,11 @@ class Settings:
     paypal_client_id: str = field(default="sandbox", repr=False)
     paypal_client_secret: str = field(default="sandbox", repr=False)
     paypal_webhook_id: str = field(default="sandbox", repr=False)
+    paypal_api_base: str = ""
+    paypal_timeout_s: float = 20.0
+    paypal_return_url: str = "http://127.0.0.1:8000/"
+    paypal_cancel_url: str = ""
+    paypal_trust_store: str = ""
 
     jwt_secret: str = field(default=SANDBOX_SECRET, repr=False)
     jwt_keys: str = field(default="", repr=False)

@@ -24,6 +24,9 @@ FIT = {
 }
 
 
+PAYPAL = {"PAYPAL_CLIENT_ID": "a", "PAYPAL_CLIENT_SECRET": "b", "PAYPAL_WEBHOOK_ID": "c"}
+
+
 def problems(**changes: str) -> str:
     with pytest.raises(InvalidSettings) as caught:
         load(FIT | changes)
@@ -72,6 +75,10 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"STRIPE_API_BASE": "http://proxy.example.com"}, "must start with https://"),
         ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_CLIENT_SECRET is missing"),
         ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_WEBHOOK_ID is missing"),
+        ({"PAYPAL_API_BASE": "http://127.0.0.1:12112"}, "PAYPAL_API_BASE points at a sandbox"),
+        ({"PAYPAL_API_BASE": "http://proxy.example.com"}, "PAYPAL_API_BASE must start with"),
+        (PAYPAL, "PAYPAL_RETURN_URL must be an https address of yours"),
+        (PAYPAL | {"PAYPAL_RETURN_URL": "http://shop.example.com"}, "PAYPAL_RETURN_URL must be"),
         ({"JWT_SECRET": "ab" * 20}, "JWT_SECRET repeats itself"),
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes."),
         ({"JWT_SECRET": ""}, "JWT_SECRET is missing"),
@@ -89,7 +96,7 @@ def test_production_refuses(changes, sentence):
 
 
 def test_all_three_paypal_settings_or_none_are_fit():
-    paypal = {"PAYPAL_CLIENT_ID": "a", "PAYPAL_CLIENT_SECRET": "b", "PAYPAL_WEBHOOK_ID": "c"}
+    paypal = PAYPAL | {"PAYPAL_RETURN_URL": "https://shop.example.com/paid"}
     assert load(FIT | paypal).paypal_webhook_id == "c"
     assert load(FIT).paypal_webhook_id == "sandbox"
 
@@ -111,6 +118,7 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"WAIT_S": "-1"}, "WAIT_S must be more than 0."),
         ({"DATABASE_POOL": "0"}, "DATABASE_POOL must be more than 0."),
         ({"CLAIM_LEASE_S": "20"}, "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."),
+        (PAYPAL | {"CLAIM_LEASE_S": "60"}, "CLAIM_LEASE_S must be longer than 3 times PAYPAL_TIM"),
         ({"SENTRY_TRACES_RATE": "2"}, "SENTRY_TRACES_RATE must be between 0 and 1."),
         ({"METRICS_ENABLED": "perhaps"}, "METRICS_ENABLED must be true or false."),
         ({"RATE_LIMIT": "many"}, "RATE_LIMIT must be a rate such as '600 per minute'."),

@@ -28,4 +28,17 @@ def gateway_for(provider: str) -> Gateway:
             api_base=chosen.stripe_api_base,
             timeout_s=chosen.stripe_timeout_s,
         )
+    if provider == "paypal":
+        from worker.gateways.paypal.api import LIVE, SANDBOX
+        from worker.gateways.paypal.client import PayPalGateway
+
+        chosen = settings()
+        return PayPalGateway(
+            client_id=chosen.paypal_client_id,
+            client_secret=chosen.paypal_client_secret,
+            api_base=chosen.paypal_api_base or (LIVE if chosen.is_production else SANDBOX),
+            timeout_s=chosen.paypal_timeout_s,
+            return_url=chosen.paypal_return_url,
+            cancel_url=chosen.paypal_cancel_url,
+        )
     raise UnknownProvider(provider)
