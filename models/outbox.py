@@ -32,10 +32,15 @@ _ENDED = "ended"
 
 
 class OwedStatus(StrEnum):
-    """Owed, or dead: given up after its last failure, kept for a person to see and replay."""
+    """Owed, or dead: given up after its last failure, kept for a person to see and replay.
+
+    Dismissed: a person has seen to it, and it is not to be replayed. It is kept, for what it was
+    owed for may still stand as it does because of it.
+    """
 
     OWED = "owed"
     DEAD = "dead"
+    DISMISSED = "dismissed"
 
 
 class Owed(Changing):

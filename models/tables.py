@@ -11,6 +11,7 @@ from models import (  # noqa: F401  each enters its tables by being imported
     ledger,
     methods,
     notifications,
+    operations,
     outbox,
     policies,
     refunds,

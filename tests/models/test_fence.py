@@ -17,6 +17,7 @@ SHARED = {
     "outbox": "worked off by tasks for all companies; carries whose it is",
     "alerts": "some are of the whole system",
     "provider_cursors": "of our account at the provider",
+    "operator_acts": "some are about what is no company's",
     "payment_webhooks": "whose it is, is known only once it has been handled",
 }
 

@@ -84,6 +84,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("provider", "name", name=op.f("uq_provider_cursors_provider_name")),
     )
     op.create_table(
+        "operator_acts",
+        sa.Column("id", models.base.Id(length=16), nullable=False),
+        sa.Column("tenant_id", models.base.Id(length=16), nullable=False),
+        sa.Column("user_id", models.base.Id(length=16), nullable=False),
+        sa.Column("company_id", models.base.Id(length=16), nullable=True),
+        sa.Column("action", sa.Enum("replay", "dismiss", "resolve", name="action"), nullable=False),
+        sa.Column("subject", sa.String(length=20), nullable=False),
+        sa.Column("subject_id", models.base.Id(length=16), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("request_id", sa.String(length=100), nullable=True),
+        sa.Column("detail", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created_at", models.base.Moment(fsp=6), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operator_acts")),
+        info={"company_owned": False},
+    )
+    op.create_index(
+        "idx_operator_acts_subject_id", "operator_acts", ["subject_id", "id"], unique=False
+    )
+    op.create_index(
+        "idx_operator_acts_tenant_id", "operator_acts", ["tenant_id", "id"], unique=False
+    )
+    op.create_table(
         "retry_policies",
         sa.Column("id", models.base.Id(length=16), nullable=False),
         sa.Column("company_id", models.base.Id(length=16), nullable=False),
@@ -217,6 +239,13 @@ def upgrade() -> None:
     op.add_column(
         "payment_webhooks", sa.Column("subject_id", models.base.Id(length=16), nullable=True)
     )
+    op.alter_column(
+        "outbox",
+        "status",
+        existing_type=mysql.ENUM("owed", "dead"),
+        type_=sa.Enum("owed", "dead", "dismissed", name="owedstatus"),
+        existing_nullable=False,
+    )
     op.add_column("refunds", sa.Column("reopens_invoice", sa.Boolean(), nullable=False))
     op.add_column("refunds", sa.Column("review_since", models.base.Moment(fsp=6), nullable=True))
     op.add_column(
@@ -242,6 +271,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("transactions", "is_disputed")
     op.drop_column("transactions", "dunning")
+    op.execute("UPDATE outbox SET status = 'dead' WHERE status = 'dismissed'")
+    op.alter_column(
+        "outbox",
+        "status",
+        existing_type=sa.Enum("owed", "dead", "dismissed", name="owedstatus"),
+        type_=mysql.ENUM("owed", "dead"),
+        existing_nullable=False,
+    )
     op.drop_column("refunds", "review_since")
     op.drop_column("refunds", "reopens_invoice")
     op.drop_column("payment_webhooks", "subject_id")
@@ -267,6 +304,7 @@ def downgrade() -> None:
     op.drop_table("dispute_actions")
     op.drop_table("disputes")
     op.drop_table("retry_policies")
+    op.drop_table("operator_acts")
     op.drop_table("provider_cursors")
     op.drop_table("notifications")
     op.drop_table("alerts")
