@@ -43,6 +43,11 @@ HANDLED: dict[str, frozenset[str]] = {
 }
 
 
+# Stands among the headers of an event that was fetched from the provider; the door keeps none of
+# this name, so nobody can send it.
+FETCHED = "fetched"
+
+
 class PaymentWebhook(Changing):
     """One event. Unique a provider, account and event id, so that a second copy changes nothing.
 
