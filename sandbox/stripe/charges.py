@@ -12,6 +12,14 @@ from sandbox.stripe.errors import Object
 from sandbox.stripe.listing import list_of, one_of
 
 AVAILABLE_AFTER_S = 2 * 24 * 60 * 60
+BANK_TOLD = (
+    "account_holder_type",
+    "account_type",
+    "bank_name",
+    "fingerprint",
+    "last4",
+    "routing_number",
+)
 CARD_TOLD = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding")
 
 
@@ -34,6 +42,41 @@ def charged(call: Call, intent: Object, method: Object, *, is_captured: bool) ->
     call.book.put(charge)
     call.happened("charge.succeeded", charge)
     return charge
+
+
+def pending(call: Call, intent: Object, method: Object) -> Object:
+    """Begin a charge that the bank answers days later: no money has moved."""
+    charge = _made(call, intent, method) | {"captured": True, "status": "pending"}
+    charge["outcome"] |= {
+        "network_status": "approved_by_network",
+        "seller_message": "Payment pending.",
+        "type": "authorized",
+    }
+    call.book.put(charge)
+    call.happened("charge.pending", charge)
+    return charge
+
+
+def arrived(call: Call, charge: Object) -> Object:
+    """End a pending charge: the money is there."""
+    charge |= {"paid": True, "status": "succeeded"}
+    charge["outcome"]["seller_message"] = "Payment complete."
+    capture(call, charge, charge["amount"])
+    call.book.put(charge)
+    call.happened("charge.succeeded", charge)
+    return charge
+
+
+def bounced(call: Call, charge: Object, told: Object) -> None:
+    """End a pending charge that the bank sent back."""
+    charge |= {
+        "failure_code": told["code"],
+        "failure_message": told["message"],
+        "status": "failed",
+    }
+    charge["outcome"] |= {"network_status": "declined_by_network", "type": "issuer_declined"}
+    call.book.put(charge)
+    call.happened("charge.failed", charge)
 
 
 def capture(call: Call, charge: Object, amount: int) -> None:
@@ -106,10 +149,7 @@ def _made(call: Call, intent: Object, method: Object) -> Object:
         "paid": False,
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": {
-            "card": _card_of(method["card"], intent["amount"]),
-            "type": "card",
-        },
+        "payment_method_details": _details_of(method, intent["amount"]),
         "radar_options": {},
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
@@ -123,6 +163,14 @@ def _made(call: Call, intent: Object, method: Object) -> Object:
         "transfer_data": None,
         "transfer_group": intent["transfer_group"],
     }
+
+
+def _details_of(method: Object, amount: int) -> Object:
+    if method["type"] == "card":
+        return {"card": _card_of(method["card"], amount), "type": "card"}
+    account = method[method["type"]]
+    told = {name: account[name] for name in BANK_TOLD} | {"mandate": None}
+    return {method["type"]: told, "type": method["type"]}
 
 
 def _card_of(card: Object, amount: int) -> Object:

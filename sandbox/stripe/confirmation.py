@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from sandbox.stripe import charges, disputes
+from sandbox.stripe import banks, charges, disputes
 from sandbox.stripe.call import Call, Params
 from sandbox.stripe.cards import error_fields
 from sandbox.stripe.errors import CardError, InvalidRequest, Object
@@ -81,6 +81,9 @@ def settled(call: Call, intent: Object) -> Object:
     """
     method = call.book.get("payment_method", intent["payment_method"])
     traits = call.book.known(method["id"])
+    if method["type"] == banks.TYPE:
+        banks.check_currency(intent)
+        return banks.debited(call, intent, method, traits)
     if fault := call.faults.take(DECLINE, "POST", f"/v1/payment_intents/{intent['id']}"):
         decline(
             call,
@@ -110,6 +113,12 @@ def paid(call: Call, intent: Object, method: Object, traits: dict[str, Any]) -> 
         _keep_or_spend(call, intent, method)
     is_captured = intent["capture_method"] != "manual"
     charge = charges.charged(call, intent, method, is_captured=is_captured)
+    return _succeeded(call, intent, charge, traits, is_captured=is_captured)
+
+
+def _succeeded(
+    call: Call, intent: Object, charge: Object, traits: dict[str, Any], *, is_captured: bool
+) -> Object:
     intent |= {"last_payment_error": None, "latest_charge": charge["id"], "next_action": None}
     if is_captured:
         intent |= {"amount_received": intent["amount"], "status": "succeeded"}
@@ -190,9 +199,17 @@ def authenticated(call: Call, intent: Object, *, is_success: bool) -> Object:
     return intent
 
 
-def released(call: Call, intent: Object, *, is_success: bool) -> Object:
-    """End `processing` one way or the other."""
+def released(call: Call, intent: Object, *, is_success: bool | None) -> Object:
+    """End `processing` one way or the other; None for what the method's test name says."""
     method = call.book.get("payment_method", intent["payment_method"])
+    traits = call.book.known(method["id"])
+    if is_success is None:
+        is_success = not traits.get("failure_code")
+    if method["type"] == banks.TYPE:
+        if is_success:
+            charge = charges.arrived(call, call.book.get("charge", intent["latest_charge"]))
+            return _succeeded(call, intent, charge, traits, is_captured=True)
+        return failed(call, intent, banks.returned(call, intent, method, traits).fields)
     if is_success:
         return paid(call, intent, method, {})
     with suppress(CardError):

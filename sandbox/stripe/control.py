@@ -36,9 +36,22 @@ class Control(AnyControl):
         """Close a dispute: lost, won, warning_closed."""
         return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
 
-    def settle(self, intent_id: str, *, outcome: str = "succeeded") -> Json:
-        """End an intent's `processing`: succeeded or failed."""
+    def settle(self, intent_id: str, *, outcome: str | None = "succeeded") -> Json:
+        """End an intent's `processing`: succeeded or failed; None as its method's name says."""
         return self.ask("POST", f"payment_intents/{intent_id}", {"outcome": outcome})
+
+    def settle_debits(self) -> list[str]:
+        """End the bank debits whose day has come; return their intents' ids."""
+        settled: list[str] = self.ask("POST", "debits")["settled"]
+        return settled
+
+    def renew(self, method_id: str, **card: Any) -> Json:
+        """Renew a card as the networks' updater does.
+
+        Args:
+            card: exp_month, exp_year, last4 or fingerprint; `behaves_as`, a test card's token.
+        """
+        return self.ask("POST", f"payment_methods/{method_id}", card)
 
     def confirm_in_browser(self, client_secret: str, *, payment_method: str) -> Json:
         """Confirm an intent as Stripe.js does, knowing only its client secret."""

@@ -7,7 +7,15 @@ from urllib.parse import parse_qsl
 from sandbox.standin.desk import Body
 from sandbox.standin.desk import Desk as AnyDesk
 from sandbox.standin.wire import Answer, Request
-from sandbox.stripe import confirmation, disputes, payment_intents, refunds, three_d_secure
+from sandbox.stripe import (
+    banks,
+    confirmation,
+    disputes,
+    payment_intents,
+    payment_methods,
+    refunds,
+    three_d_secure,
+)
 from sandbox.stripe.book import PREFIXES, Book
 from sandbox.stripe.call import Call
 from sandbox.stripe.errors import InvalidRequest, Object, missing
@@ -41,11 +49,22 @@ def _end_dispute(call: Call, body: Body) -> Object:
 
 
 def _settle(call: Call, body: Body) -> Object:
-    """End an intent's `processing`: outcome succeeded or failed."""
+    """End an intent's `processing`: outcome succeeded or failed, or what its method's name says."""
     intent = call.book.get("payment_intent", body["id"])
     if intent["status"] != "processing":
         raise InvalidRequest(f"The intent is {intent['status']}, not processing.")
-    return confirmation.released(call, intent, is_success=body.get("outcome") != "failed")
+    outcomes = {None: None, "succeeded": True, "failed": False}
+    return confirmation.released(call, intent, is_success=outcomes[body.get("outcome")])
+
+
+def _settle_due(call: Call, _: Body) -> Object:
+    """End the debits whose day has come."""
+    ended = [confirmation.released(call, intent, is_success=None) for intent in banks.due(call)]
+    return {"settled": [intent["id"] for intent in ended]}
+
+
+def _renew(call: Call, body: Body) -> Object:
+    return payment_methods.renew(call, body, body["id"])
 
 
 def _confirm(call: Call, body: Body) -> Object:
@@ -64,11 +83,20 @@ class Desk(AnyDesk):
     deeds = {  # noqa: RUF012  declared as ClassVar where it is inherited from
         ("POST", "disputes"): _dispute,
         ("POST", "disputes/*"): _end_dispute,
+        ("POST", "debits"): _settle_due,
         ("POST", "payment_intents/*"): _settle,
+        ("POST", "payment_methods/*"): _renew,
         ("POST", "payment_intents/*/confirm"): _confirm,
         ("POST", "refunds"): _refund,
         ("POST", "refunds/*"): _move_refund,
     }
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer one request; when the clock goes on, the bank answers what is due."""
+        answer = super().__call__(request)
+        if (request.method, request.path) == ("POST", "/sandbox/clock"):
+            self.done(request, _settle_due, {})
+        return answer
 
     def call(self, request: Request) -> Call:
         """Return a Call that no API request caused."""

@@ -48,7 +48,7 @@ NO_EVIDENCE = dict.fromkeys(
 def opened(call: Call, charge: Object, how: str) -> Object:
     """Dispute a charge: `dispute:<reason>`, or `inquiry`, which takes no money yet."""
     is_inquiry = how == "inquiry"
-    card = charge["payment_method_details"]["card"]
+    method = charge["payment_method_details"]
     dispute: Object = {
         "id": new_id("dispute"),
         "object": "dispute",
@@ -71,15 +71,7 @@ def opened(call: Call, charge: Object, how: str) -> Object:
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
-        "payment_method_details": {
-            "card": {
-                "brand": card["brand"],
-                "case_type": "inquiry" if is_inquiry else "chargeback",
-                "network": card["network"],
-                "network_reason_code": "10.4",
-            },
-            "type": "card",
-        },
+        "payment_method_details": _details_of(method, is_inquiry=is_inquiry),
         "reason": how.removeprefix("dispute:") if not is_inquiry else "general",
         "status": INQUIRY if is_inquiry else "needs_response",
     }
@@ -92,6 +84,20 @@ def opened(call: Call, charge: Object, how: str) -> Object:
     if not is_inquiry:
         call.happened("charge.dispute.funds_withdrawn", dispute)
     return dispute
+
+
+def _details_of(method: Object, *, is_inquiry: bool) -> Object | None:
+    if method["type"] != "card":
+        return None  # Stripe has no details of a bank's
+    return {
+        "card": {
+            "brand": method["card"]["brand"],
+            "case_type": "inquiry" if is_inquiry else "chargeback",
+            "network": method["card"]["network"],
+            "network_reason_code": "10.4",
+        },
+        "type": "card",
+    }
 
 
 def _move_money(call: Call, dispute: Object, amount: int, *, fee: int) -> None:

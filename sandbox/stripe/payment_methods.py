@@ -1,4 +1,4 @@
-"""Payment methods: cards made from test tokens and test numbers, attached to customers."""
+"""Payment methods: cards and bank accounts of test names and numbers, attached to customers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.stripe import customers
+from sandbox.stripe import banks, customers
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.cards import NUMBERS, Card, card_of, error_fields
@@ -18,9 +18,16 @@ NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", 
 
 
 def create(call: Call, params: Params) -> Object:
-    """Make a card from `card[token]` or a test number."""
-    if params.get("type", "card") != "card" or "card" not in params:
-        raise InvalidRequest("The sandbox makes cards only: give type=card and card.", param="type")
+    """Make a card from `card[token]` or a test number, or a bank account from a test number."""
+    kind = params.get("type", "card")
+    if kind not in ("card", banks.TYPE) or kind not in params:
+        raise InvalidRequest(
+            f"The sandbox makes cards and bank accounts: give type=card and card, or "
+            f"type={banks.TYPE} and {banks.TYPE}.",
+            param="type",
+        )
+    if kind == banks.TYPE:
+        return _bank_account(call, params)
     given = params["card"]
     token = given.get("token") or "tok_" + NUMBERS.get(given.get("number", ""), "")
     card = card_of(token)
@@ -30,11 +37,47 @@ def create(call: Call, params: Params) -> Object:
         raise CardError(
             code="incorrect_number", message="Your card number is incorrect.", param="number"
         )
-    return _made(call, token, card, params)
+    return _card(call, token, card, params)
 
 
-def _made(call: Call, token: str, card: Card, params: Params) -> Object:
+def _bank_account(call: Call, params: Params) -> Object:
+    name = banks.NUMBERS.get(params[banks.TYPE].get("account_number", ""))
+    if name is None:
+        raise InvalidRequest(
+            "The sandbox knows Stripe's test account numbers only.",
+            param=f"{banks.TYPE}[account_number]",
+        )
+    account = banks.ACCOUNTS[name]
+    traits = account.traits() | {"token": banks.PREFIX + name}
+    return _made(call, banks.TYPE, banks.shown(account), traits, params)
+
+
+def _card(call: Call, token: str, card: Card, params: Params) -> Object:
     given = params.get("card") or {}
+    told = {
+        "brand": card.brand,
+        "checks": {
+            "address_line1_check": None,
+            "address_postal_code_check": None,
+            "cvc_check": "pass" if given.get("cvc") else None,
+        },
+        "country": card.country,
+        "display_brand": card.brand,
+        "exp_month": given.get("exp_month") or 12,
+        "exp_year": given.get("exp_year") or datetime.now(UTC).year + YEARS_LEFT,
+        "fingerprint": _fingerprint(card),
+        "funding": card.funding,
+        "generated_from": None,
+        "last4": card.last4,
+        "networks": {"available": [card.brand], "preferred": None},
+        "regulated_status": "unregulated",
+        "three_d_secure_usage": {"supported": True},
+        "wallet": None,
+    }
+    return _made(call, "card", told, card.traits() | {"token": token}, params)
+
+
+def _made(call: Call, kind: str, told: Object, traits: dict[str, Any], params: Params) -> Object:
     billing: dict[str, Any] = params.get("billing_details") or {}
     method: Object = {
         "id": new_id("payment_method"),
@@ -47,44 +90,32 @@ def _made(call: Call, token: str, card: Card, params: Params) -> Object:
             "phone": billing.get("phone") or None,
             "tax_id": None,
         },
-        "card": {
-            "brand": card.brand,
-            "checks": {
-                "address_line1_check": None,
-                "address_postal_code_check": None,
-                "cvc_check": "pass" if given.get("cvc") else None,
-            },
-            "country": card.country,
-            "display_brand": card.brand,
-            "exp_month": given.get("exp_month") or 12,
-            "exp_year": given.get("exp_year") or datetime.now(UTC).year + YEARS_LEFT,
-            "fingerprint": _fingerprint(card),
-            "funding": card.funding,
-            "generated_from": None,
-            "last4": card.last4,
-            "networks": {"available": [card.brand], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        },
         "created": call.book.now(),
         "customer": None,
         "livemode": False,
         "metadata": merged_metadata({}, params.get("metadata")),
-        "type": "card",
+        "type": kind,
+        kind: told,
     }
-    call.book.note(method["id"], token=token, **card.traits())
+    call.book.note(method["id"], **traits)
     return call.book.put(method)
 
 
 def _fingerprint(card: Card) -> str:
-    return hashlib.sha256(f"{card.brand}{card.last4}".encode()).hexdigest()[:16]
+    return _hashed(f"{card.brand}{card.last4}")
+
+
+def _hashed(told: str) -> str:
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def usable(call: Call, token: str, *, param: str = "payment_method") -> Object:
     """Return a payment method; each use of a test one (`pm_card_visa`) makes a new one."""
     if card := card_of(token):
-        return _made(call, token, card, {})
+        return _card(call, token, card, {})
+    if account := banks.account_of(token):
+        traits = account.traits() | {"token": token}
+        return _made(call, banks.TYPE, banks.shown(account), traits, {})
     return call.book.get("payment_method", token, param=param)
 
 
@@ -100,9 +131,34 @@ def update(call: Call, params: Params, object_id: str) -> Object:
     billing = params.get("billing_details") or {}
     method["billing_details"] |= {k: v or None for k, v in billing.items() if k != "address"}
     expiry = params.get("card") or {}
-    method["card"] |= {k: v for k, v in expiry.items() if k in ("exp_month", "exp_year")}
+    changes = {k: v for k, v in expiry.items() if k in ("exp_month", "exp_year")}
+    return _changed(call, method, changes, "payment_method.updated")
+
+
+def renew(call: Call, params: Params, object_id: str) -> Object:
+    """Renew a card as the networks' updater does: a new date, perhaps a new number."""
+    method = call.book.get("payment_method", object_id)
+    known = ("exp_month", "exp_year", "fingerprint", "last4")
+    changes = {name: params[name] for name in known if name in params}
+    if "last4" in changes:
+        told = f"{method['card']['brand']}{changes['last4']}"
+        changes.setdefault("fingerprint", _hashed(told))
+    if token := params.get("behaves_as"):
+        card = card_of(token)
+        if card is None:
+            raise missing("token", token, param="behaves_as")
+        call.book.note(object_id, **card.traits())
+    return _changed(call, method, changes, "payment_method.automatically_updated")
+
+
+def _changed(call: Call, method: Object, changes: Object, kind: str) -> Object:
+    if method["type"] == "card":
+        before = {"card": {name: method["card"][name] for name in changes}}
+        method["card"] |= changes
+    else:
+        before = {}
     call.book.put(method)
-    call.happened("payment_method.updated", method)
+    call.happened(kind, method, before)
     return method
 
 

@@ -35,6 +35,11 @@ def live_through_everything(shop: Shop) -> None:
     shop.pay(500, "usd", capture_method="manual")
     shop.pay(500, "usd", method="pm_card_authenticationRequired")
     shop.pay(500, "usd", method="pm_sandbox_processing")
+    for account in ("dispute", "accountClosed", "processing"):
+        debit = shop.pay(500, "usd", method=f"pm_usBankAccount_{account}")
+        if account != "processing":
+            shop.control.settle(debit.id, outcome=None)
+    shop.control.renew(shop.attach("pm_card_visa"), exp_year=2040)
     with pytest.raises(stripe.CardError):
         shop.pay(500, "usd", method="pm_card_chargeDeclinedLostCard")
     shop.client.v1.payment_intents.cancel(
