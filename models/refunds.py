@@ -81,6 +81,7 @@ class Refund(Moving):
     # It undoes a payment that was recorded by mistake: its invoice is due again.
     reopens_invoice: Mapped[bool] = mapped_column(Boolean, default=False)
     review_since: Mapped[datetime | None]  # nobody can tell what became of it
+    looked_up_at: Mapped[datetime | None]  # while the provider is at work
     error_message: Mapped[str | None] = mapped_column(Text)
 
 

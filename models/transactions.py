@@ -161,6 +161,7 @@ class Transaction(Moving):
     next_retry_at: Mapped[datetime | None]
     dunning: Mapped[Dunning] = mapped_column(words(Dunning), default=Dunning.NONE)
     is_disputed: Mapped[bool] = mapped_column(Boolean, default=False)
+    looked_up_at: Mapped[datetime | None]  # while the provider is at work
     error_code: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON)

@@ -248,6 +248,7 @@ def upgrade() -> None:
     )
     op.add_column("refunds", sa.Column("reopens_invoice", sa.Boolean(), nullable=False))
     op.add_column("refunds", sa.Column("review_since", models.base.Moment(fsp=6), nullable=True))
+    op.add_column("refunds", sa.Column("looked_up_at", models.base.Moment(fsp=6), nullable=True))
     op.add_column(
         "transactions",
         sa.Column(
@@ -266,9 +267,13 @@ def upgrade() -> None:
         ),
     )
     op.add_column("transactions", sa.Column("is_disputed", sa.Boolean(), nullable=False))
+    op.add_column(
+        "transactions", sa.Column("looked_up_at", models.base.Moment(fsp=6), nullable=True)
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("transactions", "looked_up_at")
     op.drop_column("transactions", "is_disputed")
     op.drop_column("transactions", "dunning")
     op.execute("UPDATE outbox SET status = 'dead' WHERE status = 'dismissed'")
@@ -279,6 +284,7 @@ def downgrade() -> None:
         type_=mysql.ENUM("owed", "dead"),
         existing_nullable=False,
     )
+    op.drop_column("refunds", "looked_up_at")
     op.drop_column("refunds", "review_since")
     op.drop_column("refunds", "reopens_invoice")
     op.drop_column("payment_webhooks", "subject_id")
