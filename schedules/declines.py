@@ -82,8 +82,8 @@ def action_for(advice: Advice, code: str = "") -> Action:
         code: the provider's decline code, in any case of letters; empty where there is none.
     """
     code = code.lower()
-    if advice is Advice.RETRY:
-        return Action.ADD_FUNDS if code in _FUNDS else Action.NONE
+    if code in _FUNDS and advice in _BY_RETRYING:
+        return Action.ADD_FUNDS
     if advice is Advice.ASK and code in AUTHENTICATION:
         return Action.AUTHENTICATE
     if advice is Advice.ASK and code in _OTHERS:
@@ -91,7 +91,9 @@ def action_for(advice: Advice, code: str = "") -> Action:
     return _BY_ADVICE[advice]
 
 
+_BY_RETRYING = (Advice.RETRY, Advice.RETRY_ONCE, Advice.RETRY_TWICE)
 _BY_ADVICE = {
+    Advice.RETRY: Action.NONE,
     Advice.RETRY_ONCE: Action.CONTACT_BANK,
     Advice.RETRY_TWICE: Action.CONTACT_BANK,
     Advice.ASK: Action.UPDATE_CARD,

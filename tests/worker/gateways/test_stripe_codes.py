@@ -79,6 +79,17 @@ BY_DECLINE = {
     "previously_declined_do_not_retry": Advice.STOP,
     "duplicate_transaction": Advice.LOOK_UP,
 }
+BY_BANK_RETURN = {
+    "insufficient_funds": Advice.RETRY_TWICE,
+    "account_closed": Advice.STOP,
+    "no_account": Advice.STOP,
+    "debit_not_authorized": Advice.STOP,
+    "bank_account_declined": Advice.STOP,
+    "bank_account_restricted": Advice.STOP,
+    "bank_account_unusable": Advice.STOP,
+    "payment_method_bank_account_blocked": Advice.STOP,
+    "payment_intent_mandate_invalid": Advice.ASK,
+}
 VISA_STOPS = ["04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3"]
 
 
@@ -103,6 +114,13 @@ def test_a_networks_advice_outranks_the_decline_code(
     signals = Signals(network_advice_code=code, decline_code="do_not_honor")
 
     assert (advice_for(signals), wait_at_least_s(signals)) == expected
+
+
+@pytest.mark.parametrize(("code", "advice"), BY_BANK_RETURN.items())
+def test_a_debit_that_came_back_is_presented_twice_more_at_most(code: str, advice: Advice) -> None:
+    assert advice_for(Signals(code=code, is_bank=True)) is advice
+    # A bank's words mean nothing of a card.
+    assert advice_for(Signals(code=code)) is BY_DECLINE.get(code, Advice.STOP_AND_REVIEW)
 
 
 @pytest.mark.parametrize("code", VISA_STOPS)
@@ -143,6 +161,7 @@ def test_a_decline_that_says_nothing_stops_for_a_person() -> None:
 def test_the_tables_hold_what_is_listed_here_and_no_more() -> None:
     assert codes.DECLINES == BY_DECLINE
     assert codes.ADVICE == BY_ADVICE_CODE
+    assert codes.BANK_RETURNS == BY_BANK_RETURN
     assert {code: advice for code, (advice, _) in BY_NETWORK_ADVICE.items()} == codes.NETWORK_ADVICE
     assert set(VISA_STOPS) == codes.VISA_CATEGORY_1
 

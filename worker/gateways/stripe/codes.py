@@ -48,6 +48,20 @@ DECLINES = {code: advice for advice, codes in _BY_ADVICE.items() for code in cod
 # Of these the customer is told "declined" and no more.
 UNTOLD = declines.UNTOLD & DECLINES.keys()
 
+# A bank that sends a debit back says why in the error's code. Its scheme (Nacha) lets a debit be
+# presented twice more for want of money, and never again once the bank or the holder forbids it.
+BANK_RETURNS = {
+    "insufficient_funds": Advice.RETRY_TWICE,
+    **dict.fromkeys(
+        (
+            "account_closed no_account debit_not_authorized bank_account_declined"
+            " bank_account_restricted bank_account_unusable payment_method_bank_account_blocked"
+        ).split(),
+        Advice.STOP,
+    ),
+    "payment_intent_mandate_invalid": Advice.ASK,
+}
+
 # These say that our request was wrong, though Stripe tells them as declines.
 OUR_FAULTS = frozenset({"invalid_amount"})
 
@@ -62,6 +76,7 @@ class Signals:
     network_advice_code: str = ""
     network_decline_code: str = ""
     brand: str = ""
+    is_bank: bool = False
 
 
 def advice_for(signals: Signals) -> Advice:
@@ -72,6 +87,8 @@ def advice_for(signals: Signals) -> Advice:
         return NETWORK_ADVICE.get(signals.network_advice_code, Advice.STOP_AND_REVIEW)
     if signals.brand == "visa" and signals.network_decline_code in VISA_CATEGORY_1:
         return Advice.STOP
+    if signals.is_bank and signals.code in BANK_RETURNS:
+        return BANK_RETURNS[signals.code]
     return DECLINES.get(signals.decline_code or signals.code, Advice.STOP_AND_REVIEW)
 
 

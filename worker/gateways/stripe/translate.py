@@ -70,6 +70,7 @@ def declined_of(error: Body, *, provider_id: str = "", request_id: str = "") -> 
         network_advice_code=error.get("network_advice_code") or "",
         network_decline_code=error.get("network_decline_code") or "",
         brand=(method.get("card") or {}).get("brand") or "",
+        is_bank=method.get("type") in BANK_TYPES,
     )
     is_untold = not UNTOLD.isdisjoint({signals.decline_code, signals.code})
     return Declined(
