@@ -64,7 +64,7 @@ def _numbers(settings: Settings) -> Iterator[str]:
     if settings.claim_lease_s <= settings.stripe_timeout_s:
         # A claim that ends while its call is open would let a second worker charge beside it.
         yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."
-    if _has_paypal(settings) and settings.claim_lease_s <= PAYPAL_CALLS * settings.paypal_timeout_s:
+    if settings.has_paypal and settings.claim_lease_s <= PAYPAL_CALLS * settings.paypal_timeout_s:
         yield f"CLAIM_LEASE_S must be longer than {PAYPAL_CALLS} times PAYPAL_TIMEOUT_S."
 
 
@@ -164,10 +164,6 @@ def _is_local(url: str) -> bool:
         return not ip_address(host).is_global
     except ValueError:
         return "." not in host  # a bare name is a neighbour, never Stripe
-
-
-def _has_paypal(settings: Settings) -> bool:
-    return any(not _is_default(settings, name) for name in (*PAYPAL, "paypal_api_base"))
 
 
 def _paypal(settings: Settings) -> Iterator[str]:

@@ -120,6 +120,11 @@ class Settings:
         return self.broker_url or self.cache_url
 
     @property
+    def has_paypal(self) -> bool:
+        """Whether payments may go through PayPal: it is optional."""
+        return bool(self.paypal_api_base) or self.paypal_client_id != "sandbox"
+
+    @property
     def is_production(self) -> bool:
         """Whether real money may move, so that nothing default or missing is tolerated."""
         return self.paybeat_env == "production"

@@ -102,15 +102,15 @@ def event_of(body: bytes) -> Event:
         raise Refused("The body is not JSON in UTF-8.") from None
     if not isinstance(event, dict) or event.get("object") != "event":
         raise Refused("The body is not an event object.")
-    _require_shallow(event)
+    require_shallow(event)
     data = event.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("object"), dict):
         raise Refused("The event has no data.object.")
     account = event.get("account")
     return Event(
-        id=_word(event.get("id"), NAME, "id"),
-        type=_word(event.get("type"), NAME, "type"),
-        account="" if account is None else _word(account, ACCOUNT, "account"),
+        id=word(event.get("id"), NAME, "id"),
+        type=word(event.get("type"), NAME, "type"),
+        account="" if account is None else word(account, ACCOUNT, "account"),
         payload=_without_secrets(body),
     )
 
@@ -134,13 +134,14 @@ def _plain(escape: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escape[1].decode()) if escape[1] else escape[0]
 
 
-def _word(value: object, pattern: re.Pattern[str], name: str) -> str:
+def word(value: object, pattern: re.Pattern[str], name: str) -> str:
+    """Return a field of an event that must be text of this form."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise Refused(f"The event's {name} is missing or malformed.")
     return value
 
 
-def _require_shallow(event: dict[str, Any]) -> None:
+def require_shallow(event: dict[str, Any]) -> None:
     """Walk level by level: the recursion of a walk in depth would be the sender's to choose."""
     level: list[Any] = [event]
     for _ in range(DEPTH):

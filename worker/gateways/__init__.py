@@ -17,7 +17,7 @@ def gateway_for(provider: str) -> Gateway:
     """Return this process's one gateway to `provider`, which all of its threads share.
 
     Raises:
-        UnknownProvider: the name is none of ours.
+        UnknownProvider: the name is none of ours, or we have no account there.
     """
     if provider == "stripe":
         from worker.gateways.stripe.client import StripeGateway
@@ -28,7 +28,7 @@ def gateway_for(provider: str) -> Gateway:
             api_base=chosen.stripe_api_base,
             timeout_s=chosen.stripe_timeout_s,
         )
-    if provider == "paypal":
+    if provider == "paypal" and settings().has_paypal:
         from worker.gateways.paypal.api import LIVE, SANDBOX
         from worker.gateways.paypal.client import PayPalGateway
 
