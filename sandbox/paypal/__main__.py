@@ -1,0 +1,62 @@
+"""Run the stand-in: `python -m sandbox.paypal --port 12112 --folder var/sandbox/paypal`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+from sandbox.paypal.api import Api
+from sandbox.paypal.book import Book
+from sandbox.paypal.certificates import Signer
+from sandbox.paypal.deliveries import Deliveries
+from sandbox.paypal.desk import Desk
+from sandbox.paypal.faults import KINDS
+from sandbox.paypal.tokens import Clients
+from sandbox.standin.faults import Faults
+from sandbox.standin.serving import opened, serve
+from sandbox.standin.wire import Application
+from worker.shared_clock import SharedClock
+
+WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/paypal"
+WEBHOOK_ID = "sandbox"
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    options = _options()
+    serve("paypal", options.port, partial(_sides, options))
+
+
+def _sides(options: argparse.Namespace) -> tuple[Application, Application]:
+    clock = SharedClock(options.clock) if options.clock else None
+    book = opened(lambda: Book(options.folder, clock))
+    faults = Faults(KINDS)
+    deliveries = Deliveries(
+        book,
+        url=options.webhook_url,
+        signer=Signer(options.folder),
+        webhook_id=options.webhook_id,
+    )
+    clients = Clients(options.client_id, options.client_secret)
+    return Api(book, faults, deliveries, clients), Desk(book, faults, deliveries)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.paypal", description=__doc__)
+    given = os.environ
+    parser.add_argument("--port", type=int, default=int(given.get("SANDBOX_PAYPAL_PORT") or 12112))
+    url = given.get("SANDBOX_PAYPAL_WEBHOOK_URL", WEBHOOK_URL)
+    parser.add_argument("--webhook-url", default=url)
+    parser.add_argument("--webhook-id", default=given.get("PAYPAL_WEBHOOK_ID") or WEBHOOK_ID)
+    parser.add_argument("--client-id", default=given.get("PAYPAL_CLIENT_ID", ""))
+    parser.add_argument("--client-secret", default=given.get("PAYPAL_CLIENT_SECRET", ""))
+    parser.add_argument("--folder", type=Path, default=Path("var/sandbox/paypal"))
+    clock = given.get("SANDBOX_CLOCK")
+    parser.add_argument("--clock", type=Path, default=Path(clock) if clock else None)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

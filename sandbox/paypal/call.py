@@ -1,0 +1,60 @@
+"""What an operation is given: the book, who asked, and the way to tell what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.paypal.book import Book, new_id
+from sandbox.paypal.errors import Object, link
+from sandbox.standin.book import frozen
+from sandbox.standin.faults import Faults
+
+EVENTS = "/v1/notifications/webhooks-events"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request while it is executed, under the book's lock."""
+
+    book: Book
+    faults: Faults
+    base_url: str
+    request_id: str | None = None
+    is_whole: bool = False
+    """Whether the caller prefers the representation to the minimum."""
+    endpoints: int = 0
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
+    """What happens at PayPal right after the answer was made."""
+
+    def link(self, path: str, rel: str, method: str = "GET") -> Object:
+        """Return one HATEOAS link."""
+        return link(self.base_url, path, rel, method)
+
+    def happened(
+        self, kind: str, resource_type: str, shown: Object, summary: str, *, about: str
+    ) -> None:
+        """Make an event of the resource as it is now; `about` is the id that it is found by."""
+        event_id = f"WH-{new_id()}-{new_id()}"
+        path = f"{EVENTS}/{event_id}"
+        shown_event: Object = {
+            "id": event_id,
+            "event_version": "1.0",
+            "create_time": self.book.time(),
+            "resource_type": resource_type,
+            "resource_version": "2.0",
+            "event_type": kind,
+            "summary": summary,
+            "resource": frozen(shown),
+            "links": [self.link(path, "self"), self.link(f"{path}/resend", "resend", "POST")],
+        }
+        self.book.keep(
+            "event", shown_event, type=kind, about=about, pending_webhooks=self.endpoints
+        )
+
+
+Operation = Callable[..., Object | None]
+"""Takes a Call, the checked body or query and the ids in the path; returns the record that was made
+or is shown, or None where there is nothing to tell."""
+Params = Any
