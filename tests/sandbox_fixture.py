@@ -1,8 +1,8 @@
-"""The stand-in for Stripe as a fixture: a process of its own, one for each test process.
+"""The stand-ins for providers as fixtures: a process each, one for each test process.
 
-`sandbox` is empty at the start of every test. `sandbox.control` sets faults and reads the book;
-`sandbox.control.webhooks(url=...)` tells it where the endpoint is. `own_sandbox` is a fresh one
-that may be killed.
+`sandbox` (Stripe) and `paypal` are empty at the start of every test. Their `control` sets faults
+and reads the book; `control.webhooks(url=...)` tells where the endpoint is. `own_sandbox` and
+`own_paypal` are fresh ones that may be killed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import stripe
 
+from sandbox.paypal.control import Control as PayPalControl
 from sandbox.stripe.control import Control
 
 API_KEY = "sk_test_sandbox"
@@ -31,10 +32,11 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-class SandboxProcess:
+class StandInProcess:
     """One running stand-in; `kill()` and `start()` keep port and book."""
 
-    webhook_secret = WEBHOOK_SECRET
+    module: str
+    options: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,9 +44,8 @@ class SandboxProcess:
         self.start()
 
     def start(self, *, webhook_url: str = "") -> None:
-        command = [sys.executable, "-m", "sandbox.stripe", "--port", str(self.port)]
+        command = [sys.executable, "-m", self.module, "--port", str(self.port), *self.options]
         command += ["--folder", str(self.folder), "--webhook-url", webhook_url]
-        command += ["--webhook-secret", WEBHOOK_SECRET]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -53,9 +54,8 @@ class SandboxProcess:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert "listens on" in line, f"The sandbox did not start: {line!r}"
+        assert "listens on" in line, f"{self.module} did not start: {line!r}"
         self.port = int(line.rsplit(":", 1)[1])
-        self.control = Control(self.url)
 
     @property
     def url(self) -> str:
@@ -64,9 +64,6 @@ class SandboxProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
-
-    def client(self, key: str = API_KEY) -> stripe.StripeClient:
-        return stripe.StripeClient(key, base_addresses={"api": self.url}, max_network_retries=0)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -80,6 +77,33 @@ class SandboxProcess:
         self.process.wait(10)
         if self.process.stdout:
             self.process.stdout.close()
+
+
+class SandboxProcess(StandInProcess):
+    """The stand-in for Stripe."""
+
+    module = "sandbox.stripe"
+    webhook_secret = WEBHOOK_SECRET
+    options = ("--webhook-secret", WEBHOOK_SECRET)
+
+    def start(self, *, webhook_url: str = "") -> None:
+        super().start(webhook_url=webhook_url)
+        self.control = Control(self.url)
+
+    def client(self, key: str = API_KEY) -> stripe.StripeClient:
+        return stripe.StripeClient(key, base_addresses={"api": self.url}, max_network_retries=0)
+
+
+class PayPalProcess(StandInProcess):
+    """The stand-in for PayPal."""
+
+    module = "sandbox.paypal"
+    webhook_id = "WEBHOOK-TESTS"
+    options = ("--webhook-id", webhook_id, "--client-id", "", "--client-secret", "")
+
+    def start(self, *, webhook_url: str = "") -> None:
+        super().start(webhook_url=webhook_url)
+        self.control = PayPalControl(self.url)
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +122,25 @@ def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
 @pytest.fixture
 def own_sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
     process = SandboxProcess(tmp_path / "stripe")
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def paypal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayPalProcess]:
+    process = PayPalProcess(tmp_path_factory.mktemp("paypal"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def paypal(paypal_process: PayPalProcess) -> PayPalProcess:
+    paypal_process.control.reset()
+    return paypal_process
+
+
+@pytest.fixture
+def own_paypal(tmp_path: Path) -> Iterator[PayPalProcess]:
+    process = PayPalProcess(tmp_path / "paypal")
     yield process
     process.stop()
