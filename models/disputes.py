@@ -8,8 +8,18 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Index, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, words
 from models.states import Moving
@@ -93,6 +103,7 @@ class Dispute(Moving):
     amount_withdrawn: Mapped[Decimal] = mapped_column(default=Decimal(0))
     amount_reinstated: Mapped[Decimal] = mapped_column(default=Decimal(0))
     closed_at: Mapped[datetime | None]
+    due_told_at: Mapped[datetime | None]  # when somebody was told that the evidence is due soon
 
 
 class DisputeActionKind(StrEnum):
@@ -130,3 +141,35 @@ class DisputeAction(CompanyOwned, Changing):
     first_called_at: Mapped[datetime | None]
     provider_request_id: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
+
+
+def disputed_away(session: Session, transaction_id: UUID) -> Decimal:
+    """Return what customers' banks hold of a payment, in the main unit."""
+    total = session.scalar(
+        select(
+            func.coalesce(func.sum(Dispute.amount_withdrawn - Dispute.amount_reinstated), 0)
+        ).where(Dispute.transaction_id == transaction_id)
+    )
+    return Decimal(total or 0)
+
+
+def has_open_dispute(session: Session, transaction_id: UUID) -> bool:
+    """Whether a dispute of a payment is open."""
+    query = select(Dispute.id).where(
+        Dispute.transaction_id == transaction_id, Dispute.status.in_(OPEN_DISPUTE)
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def pending_action(session: Session, dispute_id: UUID) -> DisputeAction | None:
+    """Return what is still to be sent about a dispute, if anything is."""
+    query = select(DisputeAction).where(
+        DisputeAction.dispute_id == dispute_id, DisputeAction.status == DisputeActionStatus.PENDING
+    )
+    return session.scalar(query.limit(1))
+
+
+def actions_of(session: Session, dispute_id: UUID) -> list[DisputeAction]:
+    """Return what was asked of the provider about a dispute, oldest first."""
+    query = select(DisputeAction).where(DisputeAction.dispute_id == dispute_id)
+    return list(session.scalars(query.order_by(DisputeAction.id)))

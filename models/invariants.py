@@ -257,7 +257,7 @@ MEMORY = {
         LEFT JOIN timeline t
             ON t.subject_id = COALESCE(w.transaction_id, w.subject_id)
                 AND t.event_id = w.provider_event_id AND t.what = 'event'
-        WHERE w.status = 'completed' AND w.transaction_id IS NOT NULL AND NEW(w.id)
+        WHERE w.status = 'completed' AND NEW(w.id)
         GROUP BY w.id, w.provider_event_id HAVING COUNT(t.id) <> 1
     """,
 }

@@ -24,10 +24,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models import ledger, locks
 from models.base import CURRENCY, CompanyOwned, words
+from models.clock import now
 from models.ledger import Account
 from models.money import Money, decimals
 from models.states import Moving
 from models.tenants import Company
+from models.timeline import Cause, note
 
 
 class InvoiceStatus(StrEnum):
@@ -114,6 +116,28 @@ def bill(session: Session, invoice: Invoice) -> None:
         money=Money(invoice.amount, invoice.currency),
         invoice_id=invoice.id,
     )
+
+
+def credit(session: Session, invoice: Invoice, money: Money, *, because: Cause) -> bool:
+    """Count a payment that came for a locked invoice; return whether that paid it."""
+    invoice.amount_paid += money.amount
+    is_paid = invoice.amount_paid >= invoice.amount and invoice.can_move_to(InvoiceStatus.PAID)
+    if is_paid:
+        invoice.move_to(InvoiceStatus.PAID, because=because.but("paid in full"))
+        invoice.paid_at = now()
+    else:
+        note(session, invoice, what="payment", because=because.but(f"paid {money}"))
+    return is_paid
+
+
+def reopen(session: Session, invoice: Invoice, money: Money, *, because: Cause) -> None:
+    """Take a payment of a locked invoice back that never was; what it paid is due again."""
+    invoice.amount_paid -= money.amount
+    if invoice.status == InvoiceStatus.PAID and invoice.amount_paid < invoice.amount:
+        invoice.move_to(InvoiceStatus.OPEN, because=because.but(f"{money} was never paid"))
+        invoice.paid_at = None
+    else:
+        note(session, invoice, what="reversal", because=because.but(f"{money} was never paid"))
 
 
 def lines_of(session: Session, invoice_ids: list[UUID]) -> dict[UUID, list[InvoiceLine]]:

@@ -10,8 +10,16 @@ from uuid import UUID
 from sqlalchemy import Boolean, ForeignKey, Index, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import ledger
 from models.base import PROVIDER_ID, words
+from models.disputes import disputed_away
+from models.invoices import Invoice, reopen
+from models.ledger import Account
+from models.locks import lock_existing
+from models.money import Money
 from models.states import Moving
+from models.timeline import Cause
+from models.transactions import Provider, Status, Transaction
 
 
 class RefundStatus(StrEnum):
@@ -19,6 +27,7 @@ class RefundStatus(StrEnum):
 
     PENDING = "pending"
     PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"  # the customer must tell the provider where to send it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
@@ -44,7 +53,12 @@ REASONS: dict[str, RefundReason] = {
 }
 
 # What may still take money out, or has: their sum never passes what was captured.
-TAKING = (RefundStatus.PENDING, RefundStatus.PROCESSING, RefundStatus.SUCCEEDED)
+TAKING = (
+    RefundStatus.PENDING,
+    RefundStatus.PROCESSING,
+    RefundStatus.REQUIRES_ACTION,
+    RefundStatus.SUCCEEDED,
+)
 
 
 class Refund(Moving):
@@ -60,9 +74,19 @@ class Refund(Moving):
 
     MOVES = {  # noqa: RUF012  data, read by the docs and the tests
         RefundStatus.PENDING: frozenset(
+            {
+                RefundStatus.PROCESSING,
+                RefundStatus.REQUIRES_ACTION,
+                RefundStatus.SUCCEEDED,
+                RefundStatus.FAILED,
+            }
+        ),
+        RefundStatus.PROCESSING: frozenset(
+            {RefundStatus.REQUIRES_ACTION, RefundStatus.SUCCEEDED, RefundStatus.FAILED}
+        ),
+        RefundStatus.REQUIRES_ACTION: frozenset(
             {RefundStatus.PROCESSING, RefundStatus.SUCCEEDED, RefundStatus.FAILED}
         ),
-        RefundStatus.PROCESSING: frozenset({RefundStatus.SUCCEEDED, RefundStatus.FAILED}),
         # A bank may send the money back after the provider said that it went out.
         RefundStatus.SUCCEEDED: frozenset({RefundStatus.FAILED}),
         RefundStatus.FAILED: frozenset(),
@@ -96,6 +120,78 @@ def taken(session: Session, transaction_id: UUID) -> Decimal:
         )
     )
     return Decimal(total or 0)
+
+
+def left_to_refund(session: Session, payment: Transaction) -> Decimal:
+    """Return how much of a locked payment may still be asked back; below zero if too much was.
+
+    What the customer's bank has taken is gone as well: nobody gets it twice.
+    """
+    gone = taken(session, payment.id) + disputed_away(session, payment.id)
+    return payment.amount_captured - gone
+
+
+def give(session: Session, payment: Transaction, refund: Refund, *, because: Cause) -> None:
+    """Enter a refund of a locked payment that has gone out.
+
+    One that undoes a mistaken record goes back to what the company owes, and its invoice is due
+    again.
+    """
+    payment.amount_refunded += refund.amount
+    debit = Account.RECEIVABLE if refund.reopens_invoice else Account.REFUNDS
+    _post(session, payment, refund, f"refund:{refund.id}", debit, _source_of(payment))
+    follow(payment, because=because)
+    if refund.reopens_invoice:
+        invoice = lock_existing(session, Invoice, payment.invoice_id)
+        reopen(session, invoice, Money(refund.amount, payment.currency), because=because)
+
+
+def take_back(session: Session, payment: Transaction, refund: Refund, *, because: Cause) -> None:
+    """Enter that the bank sent a refund back: the money is ours again, by a reversal."""
+    payment.amount_refunded -= refund.amount
+    source = _source_of(payment)
+    _post(session, payment, refund, f"refund-failed:{refund.id}", source, Account.REFUNDS)
+    follow(payment, because=because)
+
+
+def follow(payment: Transaction, *, because: Cause) -> None:
+    """Bring a payment's status to what has been given back of it, once it is settled."""
+    if not payment.is_settled:
+        return
+    if payment.amount_refunded <= 0:
+        status = Status.SUCCEEDED
+    elif payment.amount_refunded < payment.amount_captured:
+        status = Status.PARTIALLY_REFUNDED
+    else:
+        status = Status.REFUNDED
+    payment.move_if_allowed(status, because=because.but(f"refunded {payment.amount_refunded}"))
+
+
+def _source_of(payment: Transaction) -> Account:
+    """Return where a payment's money stands."""
+    is_transfer = payment.payment_method == Provider.BANK_TRANSFER
+    return Account.BANK if is_transfer else Account.CLEARING
+
+
+def _post(
+    session: Session,
+    payment: Transaction,
+    refund: Refund,
+    posting: str,
+    debit: Account,
+    credit: Account,
+) -> None:
+    ledger.post(
+        session,
+        posting,
+        company_id=payment.company_id,
+        debit=debit,
+        credit=credit,
+        money=Money(refund.amount, payment.currency),
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+        refund_id=refund.id,
+    )
 
 
 def refunds_of(session: Session, transaction_id: UUID) -> list[Refund]:

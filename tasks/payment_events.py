@@ -165,9 +165,7 @@ def _doubt(status: Status) -> Effect:
 
 def _refund(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
     """Apply a refund's state; one that is not ours was made in the dashboard."""
-    answer = refund_of(body)
-    refund = refunds.behind(session, answer) or refunds.adopt(session, payment, answer, cause=cause)
-    refunds.apply(session, payment, refund, answer, cause=cause)
+    refunds.hear(session, payment, refund_of(body), cause=cause)
 
 
 def _charge_refunded(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:  # noqa: ARG001

@@ -1,4 +1,9 @@
-"""Refunds: claim, call, record. The provider hears one key a refund, so it gives back once."""
+"""Refunds: claim, call, record. The provider hears one key a refund, so it gives back once.
+
+A refund that a dispute overtakes before it was sent has failed, and is told so: the bank holds the
+money now, and what it decides no refund may anticipate. One that may have been sent already is
+followed to its end, as the provider itself refuses to refund what is charged back.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +15,27 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import ledger, locks
+from models import locks
+from models.alerts import Severity
 from models.clock import now
-from models.ledger import Account
 from models.money import Money
 from models.outbox import enqueue
-from models.refunds import Refund, RefundReason, RefundStatus
+from models.refunds import (
+    REASONS,
+    Refund,
+    RefundReason,
+    RefundStatus,
+    give,
+    left_to_refund,
+    take_back,
+)
 from models.timeline import Cause, note
-from models.transactions import Status, Transaction, lock_existing
+from models.transactions import Transaction, lock_existing
 from worker import crash, replies, telemetry
+from worker.alerts import alert
 from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
-from worker.events import announce
+from worker.events import announce_refund
 from worker.gateways import gateway_for
 from worker.gateways.base import (
     GatewayError,
@@ -37,7 +51,7 @@ log = logging.getLogger(__name__)
 
 _STATUSES = {
     RefundState.PENDING: RefundStatus.PROCESSING,
-    RefundState.REQUIRES_ACTION: RefundStatus.PROCESSING,
+    RefundState.REQUIRES_ACTION: RefundStatus.REQUIRES_ACTION,
     RefundState.SUCCEEDED: RefundStatus.SUCCEEDED,
     RefundState.FAILED: RefundStatus.FAILED,
     RefundState.CANCELED: RefundStatus.FAILED,
@@ -57,15 +71,24 @@ class Claim:
     is_key_alive: bool
 
 
+# What is not final: the order of two such events cannot be known.
+_UNDER_WAY = (RefundState.PENDING, RefundState.REQUIRES_ACTION)
+
+
 def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> Claim | None:
     moment = now()
+    # The payment first: whoever disputes it, or gives it back, holds it.
+    payment = lock_existing(session, session.get_one(Refund, UUID(refund_id)).transaction_id)
     refund = locks.lock_existing(session, Refund, UUID(refund_id))
-    payment = session.get_one(Transaction, refund.transaction_id)
     if refund.status not in (RefundStatus.PENDING, RefundStatus.PROCESSING):
         debt.end(session)
         return None
     if payment.provider_transaction_id is None:
         raise LookupError(f"refund {refund_id} is of a payment with no intent")
+    if refund.first_called_at is None and (why := _why_not(session, payment)):
+        debt.end(session)
+        _fail(session, payment, refund, why, cause=debt.cause("not sent"))
+        return None
     if debt.waits_for(session, payment.payment_method):
         return None
     called_before = refund.first_called_at is not None
@@ -91,6 +114,16 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
             },
         ),
     )
+
+
+def _why_not(session: Session, payment: Transaction) -> str:
+    """Return why a refund that was never sent must not be sent any more; empty if it may."""
+    if payment.is_disputed:
+        return "The payment is disputed; nothing was sent."
+    # Its own amount is among what is taken; another was made at the provider since.
+    if left_to_refund(session, payment) < 0:
+        return "Less than that is left of the payment; nothing was sent."
+    return ""
 
 
 @calling_task("refunds.send", claim=_claim)
@@ -136,8 +169,7 @@ def _record(
     if isinstance(outcome, GatewayError):
         refund.error_message = outcome.message
         if refund.status == RefundStatus.PROCESSING:
-            refund.move_to(RefundStatus.FAILED, because=cause.but(str(outcome)))
-            _tell(session, payment, refund)
+            _fail(session, payment, refund, outcome.message, cause=cause.but(str(outcome)))
         return
     apply(session, payment, refund, outcome, cause=cause)
 
@@ -153,74 +185,36 @@ def apply(
     if status == refund.status or not refund.can_move_to(status):
         return
     had_succeeded = refund.status == RefundStatus.SUCCEEDED
-    refund.move_to(status, because=cause.but(f"the provider says {answer.state}"))
-    if status == RefundStatus.SUCCEEDED:
-        _give(session, payment, refund, cause)
-    elif had_succeeded:
-        _take_back(session, payment, refund, cause)
-    _tell(session, payment, refund)
-
-
-def _give(session: Session, payment: Transaction, refund: Refund, cause: Cause) -> None:
-    payment.amount_refunded += refund.amount
-    _post(session, payment, refund, f"refund:{refund.id}", Account.REFUNDS, Account.CLEARING)
-    follow(payment, cause)
-    telemetry.count("payments.refunded", provider=payment.payment_method, outcome="succeeded")
-
-
-def _take_back(session: Session, payment: Transaction, refund: Refund, cause: Cause) -> None:
-    """The bank sent the refund back: the money is ours again, by a reversal."""
-    payment.amount_refunded -= refund.amount
-    _post(session, payment, refund, f"refund-failed:{refund.id}", Account.CLEARING, Account.REFUNDS)
-    follow(payment, cause)
-
-
-def follow(payment: Transaction, cause: Cause) -> None:
-    """Bring a payment's status to what has been given back of it, once it is settled."""
-    if not payment.is_settled:
-        return
-    if payment.amount_refunded <= 0:
-        status = Status.SUCCEEDED
-    elif payment.amount_refunded < payment.amount_captured:
-        status = Status.PARTIALLY_REFUNDED
+    cause = cause.but(f"the provider says {answer.state}")
+    if status == RefundStatus.FAILED:
+        why = answer.failure_reason or f"The provider says {answer.state}."
+        _fail(session, payment, refund, why, cause=cause)
     else:
-        status = Status.REFUNDED
-    payment.move_if_allowed(status, because=cause.but(f"refunded {payment.amount_refunded}"))
+        refund.move_to(status, because=cause)
+        announce_refund(session, payment, refund)
+    if status == RefundStatus.SUCCEEDED:
+        give(session, payment, refund, because=cause)
+        telemetry.count("payments.refunded", provider=payment.payment_method, outcome="succeeded")
+    elif had_succeeded:
+        take_back(session, payment, refund, because=cause)
 
 
-def _post(
-    session: Session,
-    payment: Transaction,
-    refund: Refund,
-    posting: str,
-    debit: Account,
-    credit: Account,
+def _fail(
+    session: Session, payment: Transaction, refund: Refund, why: str, *, cause: Cause
 ) -> None:
-    ledger.post(
+    """Fail a refund and have somebody see to it: the customer waits for the money."""
+    refund.error_message = why
+    refund.move_to(RefundStatus.FAILED, because=cause)
+    telemetry.count("payments.refunded", provider=payment.payment_method, outcome="failed")
+    money = Money(refund.amount, payment.currency)
+    alert(
         session,
-        posting,
-        company_id=payment.company_id,
-        debit=debit,
-        credit=credit,
-        money=Money(refund.amount, payment.currency),
-        invoice_id=payment.invoice_id,
-        transaction_id=payment.id,
-        refund_id=refund.id,
+        "refund_failed",
+        severity=Severity.WARNING,
+        subject=refund,
+        message=f"A refund of {money} has failed: {why}",
     )
-
-
-def _tell(session: Session, payment: Transaction, refund: Refund) -> None:
-    announce(
-        session,
-        "invoice.updated",
-        payment,
-        invoice_id=payment.invoice_id,
-        transaction_id=payment.id,
-        refund_id=refund.id,
-        refund_status=str(refund.status),
-        amount_refunded=payment.amount_refunded,
-        currency=payment.currency,
-    )
+    announce_refund(session, payment, refund)
 
 
 def behind(session: Session, answer: RefundAnswer) -> Refund | None:
@@ -243,7 +237,7 @@ def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause
         company_id=payment.company_id,
         transaction_id=payment.id,
         amount=answer.money.amount,
-        reason=RefundReason.REFUND,
+        reason=REASONS.get(answer.reason, RefundReason.REFUND),
         status=RefundStatus.PROCESSING,
         provider_refund_id=answer.provider_id,
         notes="made at the provider",
@@ -252,6 +246,20 @@ def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause
     session.flush()
     note(session, refund, what="adopted", because=cause.but("made at the provider"))
     return refund
+
+
+def hear(session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause) -> None:
+    """Apply what an event tells of a refund; adopt one that was made at the provider.
+
+    What is not final may be older than what is known: then the provider is asked.
+    """
+    refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
+    status = _STATUSES[answer.state]
+    is_news = refund.status != status and refund.can_move_to(status)
+    if is_news and answer.state in _UNDER_WAY and refund.status != RefundStatus.PENDING:
+        enqueue(session, "refunds.collect", transaction_id=payment.id)
+        return
+    apply(session, payment, refund, answer, cause=cause)
 
 
 def _payment_to_collect(

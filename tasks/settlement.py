@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from models import ledger, locks
 from models.clock import now
-from models.invoices import Invoice, InvoiceStatus
+from models.invoices import Invoice, credit
 from models.ledger import Account
 from models.money import Money
+from models.refunds import follow
 from models.timeline import Cause, note
 from models.transactions import (
     SETTLED,
@@ -26,9 +27,8 @@ from models.transactions import (
     Transaction,
     open_of_invoice,
 )
-from tasks import refunds
 from worker import telemetry
-from worker.events import announce
+from worker.events import announce, announce_invoice
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def _succeed(
     )
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.
-    refunds.follow(payment, cause)
+    follow(payment, because=cause)
 
 
 def _tell_of_second_charge(
@@ -209,24 +209,8 @@ def _tell_of_second_charge(
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:
     invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
-    invoice.amount_paid += captured.amount
-    is_paid = invoice.amount_paid >= invoice.amount and invoice.can_move_to(InvoiceStatus.PAID)
-    if is_paid:
-        invoice.move_to(InvoiceStatus.PAID, because=cause.but("paid in full"))
-        invoice.paid_at = now()
-    else:
-        note(session, invoice, what="payment", because=cause.but(f"paid {captured}"))
-    announce(
-        session,
-        "invoice.paid" if is_paid else "invoice.updated",
-        invoice,
-        invoice_id=invoice.id,
-        number=invoice.number,
-        amount=invoice.amount,
-        amount_paid=invoice.amount_paid,
-        currency=invoice.currency,
-        status=str(invoice.status),
-    )
+    is_paid = credit(session, invoice, captured, because=cause)
+    announce_invoice(session, "invoice.paid" if is_paid else "invoice.updated", invoice)
 
 
 def _end(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:

@@ -18,7 +18,10 @@ from sqlalchemy.orm import Session
 
 from models.base import CompanyOwned
 from models.clock import now
+from models.invoices import Invoice
 from models.outbox import Owed, enqueue
+from models.refunds import Refund
+from models.transactions import Transaction
 from worker.cache import raised_if_away, shared
 
 # How much of a company's past a reader may resume from.
@@ -100,6 +103,36 @@ def announce_to(
     else:
         # A new list: SQLAlchemy does not see what is appended to the old one.
         owed.arguments = {"events": [*owed.arguments["events"], event]}
+
+
+def announce_invoice(session: Session, kind: str, invoice: Invoice, /) -> None:
+    """Owe an event about where an invoice stands."""
+    announce(
+        session,
+        kind,
+        invoice,
+        invoice_id=invoice.id,
+        number=invoice.number,
+        amount=invoice.amount,
+        amount_paid=invoice.amount_paid,
+        currency=invoice.currency,
+        status=str(invoice.status),
+    )
+
+
+def announce_refund(session: Session, payment: Transaction, refund: Refund, /) -> None:
+    """Owe an event about where a refund of a payment stands."""
+    announce(
+        session,
+        "invoice.updated",
+        payment,
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+        refund_id=refund.id,
+        refund_status=str(refund.status),
+        amount_refunded=payment.amount_refunded,
+        currency=payment.currency,
+    )
 
 
 def publish(events: Mapping[UUID, Sequence[Mapping[str, Any]]]) -> dict[UUID, Exception]:

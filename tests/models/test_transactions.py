@@ -85,7 +85,7 @@ def test_an_invoice_tells_its_open_payment_until_that_ends(session, payment_id):
 
 def test_what_refunds_may_still_take_counts_as_taken(session, customer, payment_id):
     assert taken(session, payment_id) == 0
-    amounts = dict(zip(RefundStatus, (1, 10, 100, 1000), strict=True))
+    amounts = dict(zip(RefundStatus, (1, 10, 100, 1000, 10_000), strict=True))
     for status, amount in amounts.items():
         session.add(
             Refund(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from models.money import InvalidAmount, Money, amount_of
 from models.outbox import enqueue
 from models.refunds import REASONS, Refund, RefundReason, RefundStatus
 from models.tenants import Permission
-from models.timeline import note
+from models.timeline import Cause, note
+from models.transactions import Provider, Transaction
 from web.api.payments import PREFIX, PaymentPath, payment_at
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
@@ -23,6 +25,7 @@ from web.routes import Input, Routes, respond
 from web.schemas import Amount, Exact, Moment, cause
 from worker import replies
 from worker.database import transaction
+from worker.events import announce_refund
 
 routes = Routes("refunds", __name__, url_prefix=PREFIX)
 
@@ -98,21 +101,11 @@ def _tell(session: Session, refund_id: UUID, reply: dict[str, Any] | None) -> To
 def refund_payment(session: Session, path: PaymentPath, body: NewRefund) -> Begun:
     """Give a payment back, whole or in part; a worker asks the provider.
 
-    201 once the provider has answered, 202 when it has not yet.
+    201 once the provider has answered, 202 when it has not yet. What went back of a bank transfer
+    is recorded by an operator who has sent it: no provider is asked.
     """
-    payment = transactions.lock(session, path.transaction_id)
-    if payment is None:
-        raise Problem("not-found", "No such payment.")
-    if not payment.is_settled:
-        raise Problem("conflict", f"The payment is {payment.status}: nothing was captured.")
-    try:
-        amount = amount_of(body.amount, payment.currency)
-    except InvalidAmount as error:
-        raise invalid("amount", str(error)) from None
-    left = payment.amount_captured - refunds.taken(session, payment.id)
-    if amount > left:
-        told = Money(left, payment.currency)
-        raise invalid("amount", f"is more than the {told} that can still be given back")
+    payment = _refundable(session, path.transaction_id)
+    amount = _amount(session, payment, body)
     refund = Refund(
         company_id=caller().company_id,
         transaction_id=payment.id,
@@ -123,10 +116,48 @@ def refund_payment(session: Session, path: PaymentPath, body: NewRefund) -> Begu
     )
     session.add(refund)
     session.flush()
-    note(session, refund, what="begun", because=cause(f"{body.reason}: {amount} asked back"))
+    because = cause(f"{body.reason}: {amount} asked back")
+    note(session, refund, what="begun", because=because)
+    if payment.payment_method == Provider.BANK_TRANSFER:
+        _record(session, payment, refund, because=because.but("sent back by hand"))
+        return Begun(refund.id, None)
     reply_key = replies.new_key()
     enqueue(session, "refunds.send", refund_id=refund.id, reply=reply_key)
     return Begun(refund.id, reply_key)
+
+
+def _refundable(session: Session, transaction_id: UUID) -> Transaction:
+    """Return a payment that something can be given back of now, locked."""
+    payment = transactions.lock(session, transaction_id)
+    if payment is None:
+        raise Problem("not-found", "No such payment.")
+    if not payment.is_settled:
+        raise Problem("conflict", f"The payment is {payment.status}: nothing was captured.")
+    if payment.is_disputed:
+        raise Problem("conflict", "The payment is disputed: until that is closed no refund goes.")
+    is_by_hand = payment.payment_method == Provider.BANK_TRANSFER
+    if is_by_hand and Permission.OPERATIONS not in caller().permissions:
+        raise Problem("forbidden", "Only an operator records what went back of a bank transfer.")
+    return payment
+
+
+def _amount(session: Session, payment: Transaction, body: NewRefund) -> Decimal:
+    try:
+        amount = amount_of(body.amount, payment.currency)
+    except InvalidAmount as error:
+        raise invalid("amount", str(error)) from None
+    left = max(refunds.left_to_refund(session, payment), Decimal(0))
+    if amount > left:
+        told = Money(left, payment.currency)
+        raise invalid("amount", f"is more than the {told} that can still be given back")
+    return amount
+
+
+def _record(session: Session, payment: Transaction, refund: Refund, *, because: Cause) -> None:
+    """Enter a refund that has already gone out."""
+    refund.move_to(RefundStatus.SUCCEEDED, because=because)
+    refunds.give(session, payment, refund, because=because)
+    announce_refund(session, payment, refund)
 
 
 @routes.get("/<uuid:transaction_id>/refunds/<uuid:refund_id>", responses={200: RefundAnswer})

@@ -150,6 +150,7 @@ def upgrade() -> None:
         sa.Column("amount_withdrawn", sa.DECIMAL(precision=15, scale=2), nullable=False),
         sa.Column("amount_reinstated", sa.DECIMAL(precision=15, scale=2), nullable=False),
         sa.Column("closed_at", models.base.Moment(fsp=6), nullable=True),
+        sa.Column("due_told_at", models.base.Moment(fsp=6), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", models.base.Moment(fsp=6), nullable=False),
         sa.Column("updated_at", models.base.Moment(fsp=6), nullable=False),
@@ -236,8 +237,26 @@ def upgrade() -> None:
     op.create_index(
         "idx_payment_methods_fingerprint", "payment_methods", ["fingerprint"], unique=False
     )
+    op.add_column("payment_webhooks", sa.Column("raw_body", mysql.MEDIUMBLOB(), nullable=True))
+    op.add_column(
+        "payment_webhooks", sa.Column("verified_at", models.base.Moment(fsp=6), nullable=True)
+    )
     op.add_column(
         "payment_webhooks", sa.Column("subject_id", models.base.Id(length=16), nullable=True)
+    )
+    op.alter_column(
+        "refunds",
+        "status",
+        existing_type=mysql.ENUM("pending", "processing", "succeeded", "failed"),
+        type_=sa.Enum(
+            "pending",
+            "processing",
+            "requires_action",
+            "succeeded",
+            "failed",
+            name="refundstatus",
+        ),
+        existing_nullable=False,
     )
     op.alter_column(
         "outbox",
@@ -287,7 +306,23 @@ def downgrade() -> None:
     op.drop_column("refunds", "looked_up_at")
     op.drop_column("refunds", "review_since")
     op.drop_column("refunds", "reopens_invoice")
+    op.alter_column(
+        "refunds",
+        "status",
+        existing_type=sa.Enum(
+            "pending",
+            "processing",
+            "requires_action",
+            "succeeded",
+            "failed",
+            name="refundstatus",
+        ),
+        type_=mysql.ENUM("pending", "processing", "succeeded", "failed"),
+        existing_nullable=False,
+    )
     op.drop_column("payment_webhooks", "subject_id")
+    op.drop_column("payment_webhooks", "verified_at")
+    op.drop_column("payment_webhooks", "raw_body")
     op.drop_index("idx_payment_methods_fingerprint", table_name="payment_methods")
     op.drop_index("idx_payment_methods_expiry", table_name="payment_methods")
     op.drop_column("payment_methods", "replaced_by_id")

@@ -36,7 +36,12 @@ STATUSES = {
 }
 
 # Stripe takes three reasons; ours stands in the refund's metadata in any case.
-REFUND_REASONS = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
+REFUND_REASONS = {
+    "duplicate": "duplicate",
+    "fraudulent": "fraudulent",
+    "requested": "requested_by_customer",
+    "requested_by_customer": "requested_by_customer",
+}
 
 # A bank account goes by several names, one a country's scheme.
 BANK_TYPES = frozenset(
@@ -117,6 +122,7 @@ def refund_of(body: Body, request_id: str = "") -> RefundAnswer:
         provider_id=body["id"],
         state=RefundState(body.get("status") or "pending"),
         money=money_of(body["amount"], body["currency"]),
+        reason=body.get("reason") or "",
         metadata=dict(body.get("metadata") or {}),
         failure_reason=body.get("failure_reason") or "",
         provider_request_id=request_id,
@@ -189,5 +195,5 @@ def refund_params(request: RefundRequest) -> dict[str, Any]:
     if request.reason:  # Stripe takes an empty value as "remove"
         params["metadata"]["reason"] = request.reason
     if request.reason in REFUND_REASONS:
-        params["reason"] = request.reason
+        params["reason"] = REFUND_REASONS[request.reason]
     return params
