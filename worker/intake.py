@@ -35,6 +35,7 @@ from worker.signatures import Event
 log = logging.getLogger(__name__)
 
 TASK = "webhooks.handle"
+VERIFYING = "webhooks.verify"
 QUEUE = queue_of(TASK)
 LANES = 1
 # One makes the largest groups; a second was not seen to help (docs/benchmarks.md).
@@ -71,12 +72,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event with how it came."""
+    """An event with how it came; `raw_body` where its signature has yet to be checked."""
 
     provider: str
     event: Event
     headers: dict[str, str]
     request_id: str | None
+    raw_body: bytes | None = None
+
+    @property
+    def task(self) -> str:
+        """The task that is owed for it."""
+        return TASK if self.raw_body is None else VERIFYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class _Debt:
     id: UUID
     event_id: UUID
     request_id: str | None
+    task: str
     is_owed: bool  # whether somebody acts on an event of its type
 
 
@@ -184,7 +192,18 @@ class Intake:
             NotStored: not known to be stored; the provider must send it again.
             Unkeepable: the database refuses this event.
         """
-        return self._commit.put(arrival, size=len(arrival.event.payload), defer=defer)
+        size = len(arrival.event.payload) + len(arrival.raw_body or b"")
+        return self._commit.put(arrival, size=size, defer=defer)
+
+    def store_all(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome | Exception]:
+        """Store events that were fetched, in one transaction; return what became of each.
+
+        Raises:
+            DatabaseAway: none is known to be stored.
+        """
+        answers, ring_for_them = self._flush(list(arrivals))
+        ring_for_them()
+        return answers
 
     def close(self) -> None:
         """Give its connections up; the next event opens new ones."""
@@ -289,7 +308,7 @@ def _told(error: Exception, *, is_alone: bool) -> Exception:
 
 def _debt_of(arrival: Arrival) -> _Debt:
     is_owed = arrival.event.type in HANDLED[arrival.provider]
-    return _Debt(new_id(), new_id(), arrival.request_id, is_owed)
+    return _Debt(new_id(), new_id(), arrival.request_id, arrival.task, is_owed)
 
 
 def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetime) -> str:
@@ -304,23 +323,24 @@ def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetim
         f"(x'{debt.event_id.hex}',{_literal(arrival.event.type)},{_literal(arrival.provider)},"
         f"{_literal(arrival.event.account)},{_literal(arrival.event.id)},"
         f"{_literal(arrival.event.payload)},{_literal(orjson.dumps(arrival.headers))},"
-        f"{_fate(debt, at)},0,'{at}','{at}')"
+        f"{_unchecked(arrival, at)},{_fate(debt, at)},0,'{at}','{at}')"
         for arrival, debt in rows
     )
     debts = " UNION ALL ".join(
-        f"SELECT x'{debt.id.hex}' AS id,x'{debt.event_id.hex}' AS event_id,"
+        f"SELECT x'{debt.id.hex}' AS id,'{debt.task}' AS task,x'{debt.event_id.hex}' AS event_id,"
         f"{_literal(_arguments(debt))} AS arguments,{_literal(debt.request_id)} AS request_id"
         for _, debt in rows
     )
     return (
         "START TRANSACTION;"  # noqa: S608  our own words and hexadecimal
         "INSERT INTO payment_webhooks (id,event_type,provider,account,provider_event_id,payload,"
-        f"headers,status,handled_at,retry_count,created_at,updated_at) VALUES {events} "
+        "headers,raw_body,verified_at,status,handled_at,retry_count,created_at,updated_at) "
+        f"VALUES {events} "
         # A second copy touches nothing, and counts as no affected row.
         "ON DUPLICATE KEY UPDATE payment_webhooks.id=payment_webhooks.id;"
         "INSERT INTO outbox (id,task,queue,arguments,request_id,status,due_at,sent_at,sends,"
         "starts,failures,created_at,updated_at) "
-        f"SELECT new.id,'{TASK}','{QUEUE}',new.arguments,new.request_id,'owed','{until}','{at}',1,"
+        f"SELECT new.id,new.task,'{QUEUE}',new.arguments,new.request_id,'owed','{until}','{at}',1,"
         f"0,0,'{at}','{at}' FROM ({debts}) AS new "
         "JOIN payment_webhooks ON payment_webhooks.id=new.event_id "
         "WHERE payment_webhooks.status='received';"
@@ -330,6 +350,13 @@ def _script(rows: list[tuple[Arrival, _Debt]], moment: datetime, *, due: datetim
 
 def _fate(debt: _Debt, at: str) -> str:
     return "'received',NULL" if debt.is_owed else f"'ignored','{at}'"
+
+
+def _unchecked(arrival: Arrival, at: str) -> str:
+    """Return what was signed, if it is yet to be checked, and when it was found good."""
+    if arrival.raw_body is None:
+        return f"NULL,'{at}'"
+    return f"x'{arrival.raw_body.hex()}',NULL"
 
 
 def _arguments(debt: _Debt) -> str:
@@ -352,7 +379,7 @@ def _ring(debts: list[_Debt], moment: datetime) -> None:
             QUEUE,
             dispatch.message(
                 debt.id,
-                TASK,
+                debt.task,
                 QUEUE,
                 ids={"event_id": str(debt.event_id)},
                 request_id=debt.request_id,

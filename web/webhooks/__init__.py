@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from web.webhooks.door import Door
+from web.webhooks.paypal import receive_paypal
 from web.webhooks.stripe import PATH, SIGNATURE, receive_stripe, take
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 blueprint.post("/stripe")(receive_stripe)
+blueprint.post("/paypal")(receive_paypal)
 
 
 def in_front_of(app: WSGIApplication) -> WSGIApplication:

@@ -11,11 +11,12 @@ from flask import Response, request
 from models.clock import now
 from web.auth import public
 from web.bodies import MAX_BYTES
-from web.problems import Problem, unavailable
+from web.problems import Problem
 from web.webhooks.door import MET, RECEIVED
+from web.webhooks.storing import store
 from worker import signatures, telemetry
 from worker.group_commit import Defer, at_once
-from worker.intake import Arrival, NotStored, Outcome, Unkeepable, intake
+from worker.intake import Arrival
 from worker.settings import settings
 
 PATH = "/api/v1/webhooks/stripe"
@@ -38,13 +39,7 @@ def receive_stripe() -> Response:
 
 def take(body: bytes, signature: str | None, defer: Defer) -> None:
     """Keep one event, or raise a Problem; ringing for it is given to `defer`."""
-    try:
-        outcome = _store(_arrival(body, signature), defer)
-    except Problem as problem:
-        refused = "away" if problem.kind == "unavailable" else "refused"
-        telemetry.count("webhooks.received", provider="stripe", outcome=refused)
-        raise
-    telemetry.count("webhooks.received", provider="stripe", outcome=outcome)
+    store("stripe", lambda: _arrival(body, signature), defer)
 
 
 def _arrival(body: bytes, signature: str | None) -> Arrival:
@@ -60,12 +55,3 @@ def _arrival(body: bytes, signature: str | None) -> Arrival:
         headers={SIGNATURE: signature or ""},
         request_id=telemetry.current().get("request_id"),
     )
-
-
-def _store(arrival: Arrival, defer: Defer) -> Outcome:
-    try:
-        return intake().store(arrival, defer)
-    except Unkeepable:
-        raise Problem("bad-request", "The event cannot be stored as it is.") from None
-    except NotStored:
-        raise unavailable("The event was not stored; send it again.") from None

@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder
 
 from tests.web.webhooks.door import PATH, Door, event, signature
 from web.webhooks import door as before_flask
-from web.webhooks import stripe
+from web.webhooks import storing
 
 
 def call(door: Door, body: bytes) -> tuple[Any, list[str]]:
@@ -58,7 +58,7 @@ def test_a_bug_behind_the_door_is_one_500_without_internals(
         tries.append(1)
         raise LookupError("the cause")
 
-    monkeypatch.setattr(stripe, "intake", fail)
+    monkeypatch.setattr(storing, "intake", fail)
     response = door.post(event("evt_1"))
     assert response.status_code == 500
     assert response.content_type == "application/problem+json"
