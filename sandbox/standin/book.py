@@ -128,6 +128,11 @@ class Book:
             raise self.missing(kind, object_id, param=param)
         return found
 
+    def after(self, kind: str, number: int) -> Iterator[Object]:
+        """Yield the objects of a kind in the order they were made, without the first `number`."""
+        for position in self._index.get((kind,), [])[number:]:
+            yield self._objects[self._ids[position]]
+
     def newest_first(self, kind: str, **equal: Any) -> Iterator[Object]:
         """Yield the objects of a kind that have the given values."""
         positions = self._positions(kind, equal)

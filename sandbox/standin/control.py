@@ -75,6 +75,15 @@ class Control:
         log: list[Json] = self.ask("GET", "webhooks")["log"]
         return log
 
+    def events(self, *, after: int = 0) -> list[Json]:
+        """Return the events in the order they were made, without the first `after`."""
+        found: list[Json] = self.ask("GET", f"events?after={after}")["events"]
+        return found
+
+    def taken(self, event_ids: list[str]) -> None:
+        """Note that these events were delivered, by whoever fetched them here."""
+        self.ask("POST", "webhooks/taken", {"events": event_ids})
+
     def flush(self) -> None:
         """Send now what is held back or waits for its next try."""
         self.ask("POST", "webhooks/flush")

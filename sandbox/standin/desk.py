@@ -39,6 +39,7 @@ class Desk:
             ("GET", "charges"): self._charges,
             ("GET", "clock"): lambda _: self._clock(),
             ("POST", "clock"): self._advance,
+            ("GET", "events"): self._events,
             ("GET", "faults"): lambda _: {"faults": faults.shown()},
             ("POST", "faults"): self._fault,
             ("DELETE", "faults"): lambda _: self._clear_faults(),
@@ -46,6 +47,7 @@ class Desk:
             ("POST", "webhooks"): self._rules,
             ("POST", "webhooks/flush"): lambda _: {"sent": deliveries.flush()},
             ("POST", "webhooks/resend"): self._resend,
+            ("POST", "webhooks/taken"): self._taken,
             ("POST", "reset"): lambda _: self._reset(),
         }
 
@@ -112,6 +114,15 @@ class Desk:
     def _charges(self, body: Body) -> Object:
         with self.book.lock:
             return {"charges": [dict(one) for one in self.charges(body.get("transaction_id"))]}
+
+    def _events(self, body: Body) -> Object:
+        with self.book.lock:
+            return {"events": list(self.book.after("event", int(body.get("after", 0))))}
+
+    def _taken(self, body: Body) -> Object:
+        for event_id in body["events"]:
+            self.book.delivered(event_id)
+        return self.deliveries.state()
 
     def _clock(self) -> Object:
         now = self.book.now()

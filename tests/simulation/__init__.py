@@ -1,0 +1,1 @@
+"""Random histories over real servers, each replayed by its seed. See `history`."""

@@ -1,0 +1,38 @@
+"""Several histories in one database, judged together; where it fails, each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from models import invariants
+from tests.invariants import compare
+from tests.simulation.history import Broken, History
+from tests.simulation.world import World
+from worker.database import transaction
+
+
+def run_batch(world: World, seeds: Iterable[int]) -> list[str]:
+    """Run a history a seed and judge them all; return what happened in the last.
+
+    Raises:
+        Broken: one of them broke something; it tells which and how it came about.
+    """
+    seeds = list(seeds)
+    world.clean()
+    histories = [History(world, seed) for seed in seeds]
+    for history in histories:
+        history.run()
+    found = _judge(world)
+    if found and len(seeds) > 1:
+        for seed in seeds:
+            run_batch(world, [seed])
+        raise Broken(f"seeds {seeds} hold one by one, but together not:\n{found}")
+    if found:
+        raise histories[0].broken(found)
+    return histories[-1].told
+
+
+def _judge(world: World) -> str:
+    with transaction() as session:
+        found = [*invariants.check(session), *compare(session, world.stripe)]
+    return "\n".join(map(str, found))
