@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # Once a minute is fine for what is counted in minutes; the sweep is what a crash waits for.
-RESOLVE_EVERY_S = 20.0
+JANITOR_EVERY_S = 20.0
+MISSED_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
 
 
@@ -12,4 +13,7 @@ def entries(*, sweep_every_s: float) -> dict[str, float]:
     return {
         "outbox.sweep": sweep_every_s,
         "outbox.forget_expired": FORGET_EVERY_S,
+        "janitor.sweep": JANITOR_EVERY_S,
+        # MISSED_EVENTS_EVERY_S says when a look is due; a ring before that does nothing.
+        "webhooks.fetch_missed": MISSED_EVERY_S,
     }

@@ -5,6 +5,7 @@ SUBJECTS = (
     "lookups",
     "refunds",
     "methods",
+    "janitor",
     "webhooks",
     "events",
     "notifications",
