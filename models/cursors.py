@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import String, UniqueConstraint, insert, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Changing
 
@@ -20,3 +20,37 @@ class ProviderCursor(Changing):
     name: Mapped[str] = mapped_column(String(50))
     position: Mapped[str | None] = mapped_column(String(255))
     looked_at: Mapped[datetime | None]
+
+
+def take_due(
+    session: Session, provider: str, name: str, *, moment: datetime, looked_before: datetime
+) -> ProviderCursor | None:
+    """Return the cursor and mark it as looked at; None if that was done since `looked_before`.
+
+    Of several who ask at once one gets it.
+    """
+    named = (ProviderCursor.provider == provider, ProviderCursor.name == name)
+    if session.scalar(select(ProviderCursor.id).where(*named)) is None:
+        fresh = insert(ProviderCursor).values(provider=provider, name=name)
+        session.execute(fresh.prefix_with("IGNORE"))
+    cursor = session.scalars(
+        select(ProviderCursor)
+        .where(
+            *named,
+            or_(ProviderCursor.looked_at.is_(None), ProviderCursor.looked_at <= looked_before),
+        )
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    if cursor is not None:
+        cursor.looked_at = moment
+    return cursor
+
+
+def move(session: Session, provider: str, name: str, *, position: str) -> None:
+    """Set where the last look ended."""
+    cursor = session.scalars(
+        select(ProviderCursor)
+        .where(ProviderCursor.provider == provider, ProviderCursor.name == name)
+        .with_for_update()
+    ).one()
+    cursor.position = position

@@ -1,0 +1,200 @@
+"""What nobody has in hand, though somebody must: one query each, for the janitor to tie up.
+
+A row is loose when no debt of the tasks that would deal with it is left. A dead debt counts as
+one: it is shown, and a person replays it. All are queries over every company, by indexes of
+statuses that few rows have.
+"""
+
+# ruff: noqa: S608  every name that is put into a query is a constant of this module
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.orm import Session
+
+from models.base import Id, Moment, across_companies
+
+# How many of one kind a sweep takes up; the next one takes more.
+MOST = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooseEnd:
+    """A kind of loose end.
+
+    Args:
+        rows: the FROM clause; `x` is the row that is taken up.
+        condition: what makes it loose, beside that nothing is owed. `:before` is a time.
+        task: what is owed for it.
+        argument: the argument of that task which carries `about`.
+        about: the column that the debts of the row carry.
+        queues: where its debts stand.
+        is_of_refunds: whether `x` is a refund; else it is a payment.
+    """
+
+    name: str
+    rows: str
+    condition: str
+    task: str
+    argument: str = "transaction_id"
+    about: str = "x.id"
+    queues: tuple[str, ...]
+    is_of_refunds: bool = False
+
+
+class Found(NamedTuple):
+    """A row that is loose."""
+
+    id: UUID
+    company_id: UUID
+    about: UUID
+
+
+_OF_PAYMENTS = ("payments", "lookups", "janitor", "reviews")
+_HAS_OPEN_ATTEMPT = """
+    EXISTS (SELECT 1 FROM payment_attempts a WHERE a.open_transaction_id = x.id {more})
+"""
+_OPEN = _HAS_OPEN_ATTEMPT.format(more="")
+_IN_CALL = _HAS_OPEN_ATTEMPT.format(more="AND a.status IN ('calling', 'waiting', 'unknown')")
+_ASKED = "COALESCE(x.looked_up_at, x.updated_at) <= :before"
+_REFUNDS = "refunds x JOIN transactions t ON t.id = x.transaction_id"
+
+UNKNOWN = LooseEnd(
+    name="an attempt whose outcome nobody finds out",
+    rows="transactions x JOIN payment_attempts a ON a.open_transaction_id = x.id",
+    condition="""
+        (a.status = 'unknown' OR (a.status = 'calling' AND a.leased_until <= :before))
+            AND x.status <> 'needs_review'
+    """,
+    task="lookups.resolve",
+    queues=_OF_PAYMENTS,
+)
+WAITING = LooseEnd(
+    name="an attempt that nobody sends again",
+    rows="transactions x JOIN payment_attempts a ON a.open_transaction_id = x.id",
+    condition="a.status = 'waiting' AND x.status <> 'needs_review'",
+    task="payments.charge",
+    queues=_OF_PAYMENTS,
+)
+UNSENT = LooseEnd(
+    name="a payment that nobody sends",
+    rows="transactions x",
+    condition=f"""
+        x.status IN ('pending', 'processing') AND x.payment_method <> 'bank_transfer'
+            AND x.provider_transaction_id IS NULL AND NOT {_OPEN}
+    """,
+    task="payments.charge",
+    queues=_OF_PAYMENTS,
+)
+AT_WORK = LooseEnd(
+    name="a payment that the provider is at work on",
+    rows="transactions x",
+    condition=f"""
+        x.status = 'processing' AND x.payment_method <> 'bank_transfer'
+            AND x.provider_transaction_id IS NOT NULL AND {_ASKED} AND NOT {_IN_CALL}
+    """,
+    task="lookups.refresh",
+    queues=_OF_PAYMENTS,
+)
+ABANDONED = LooseEnd(
+    name="a payment that its customer has left",
+    rows="transactions x",
+    condition="x.status = 'requires_action' AND x.updated_at <= :before",
+    task="janitor.abandon",
+    queues=_OF_PAYMENTS,
+)
+UNSENT_REFUND = LooseEnd(
+    name="a refund that nobody sends",
+    rows=_REFUNDS,
+    condition="""
+        x.status IN ('pending', 'processing') AND t.payment_method <> 'bank_transfer'
+            AND x.provider_refund_id IS NULL AND x.review_since IS NULL
+    """,
+    task="refunds.send",
+    argument="refund_id",
+    queues=("refunds", "reviews"),
+    is_of_refunds=True,
+)
+REFUND_AT_WORK = LooseEnd(
+    name="a refund that the provider is at work on",
+    rows=_REFUNDS,
+    condition=f"""
+        x.status IN ('processing', 'requires_action') AND t.payment_method <> 'bank_transfer'
+            AND x.provider_refund_id IS NOT NULL AND {_ASKED}
+    """,
+    task="refunds.collect",
+    about="x.transaction_id",
+    queues=("refunds",),
+    is_of_refunds=True,
+)
+LOOSE_ENDS = (UNKNOWN, WAITING, UNSENT, AT_WORK, ABANDONED, UNSENT_REFUND, REFUND_AT_WORK)
+
+
+def find(
+    session: Session, end: LooseEnd, *, before: datetime, row_id: UUID | None = None
+) -> Sequence[Found]:
+    """Return what is loose in this way, oldest first, or only the row with `row_id`."""
+    queues = ", ".join(f"'{queue}'" for queue in end.queues)
+    one = "" if row_id is None else "AND x.id = :row_id"
+    query = text(
+        f"SELECT x.id, x.company_id, {end.about} AS about FROM {end.rows} LEFT JOIN ("
+        f"SELECT DISTINCT REPLACE(JSON_UNQUOTE(JSON_EXTRACT(o.arguments, '$.{end.argument}')),"
+        f" '-', '') AS about FROM outbox o WHERE o.queue IN ({queues})"
+        f") owed ON owed.about = LOWER(HEX({end.about}))"
+        f" WHERE owed.about IS NULL AND {end.condition} {one} ORDER BY x.id LIMIT {MOST}"
+    ).columns(id=Id, company_id=Id, about=Id)
+    if ":before" in end.condition:
+        query = query.bindparams(bindparam("before", before, Moment))
+    if row_id is not None:
+        query = query.bindparams(bindparam("row_id", row_id, Id))
+    found = session.execute(across_companies(query, because="whatever is loose, whosesoever"))
+    return [Found(*row) for row in found]
+
+
+class Review(NamedTuple):
+    """A row whose need of a review and whose alert do not go together."""
+
+    id: UUID
+    company_id: UUID
+    noun: str
+
+
+_REVIEWED = """
+    SELECT x.id, x.company_id, 'transaction' AS noun FROM transactions x
+    WHERE x.status = 'needs_review'
+    UNION ALL
+    SELECT x.id, x.company_id, 'refund' FROM refunds x
+    WHERE x.review_since IS NOT NULL AND x.status IN ('pending', 'processing', 'requires_action')
+"""
+_TOLD = "SELECT * FROM alerts WHERE kind = 'needs_review' AND resolved_at IS NULL"
+
+
+def untold_reviews(session: Session) -> Sequence[Review]:
+    """Return what needs a review and has no open alert."""
+    return _reviews(
+        session,
+        f"SELECT r.id, r.company_id, r.noun FROM ({_REVIEWED}) r"
+        f" LEFT JOIN ({_TOLD}) a ON a.subject_id = r.id WHERE a.id IS NULL LIMIT {MOST}",
+    )
+
+
+def ended_reviews(session: Session) -> Sequence[Review]:
+    """Return what has an open alert and needs no review any more."""
+    return _reviews(
+        session,
+        f"SELECT a.subject_id AS id, a.company_id, a.subject AS noun FROM ({_TOLD}) a"
+        f" LEFT JOIN ({_REVIEWED}) r ON r.id = a.subject_id"
+        f" WHERE r.id IS NULL AND a.subject_id IS NOT NULL LIMIT {MOST}",
+    )
+
+
+def _reviews(session: Session, query: str) -> Sequence[Review]:
+    typed = text(query).columns(id=Id, company_id=Id)
+    found = session.execute(across_companies(typed, because="whatever needs a person"))
+    return [Review(*row) for row in found]
