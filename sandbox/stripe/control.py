@@ -29,11 +29,15 @@ class Control(AnyControl):
         return self.ask("POST", f"refunds/{refund_id}", {"status": status})
 
     def dispute(self, **params: Any) -> Json:
-        """Open a dispute: payment_intent or charge, and a reason (or `inquiry`)."""
+        """Open a dispute: payment_intent or charge, amount, and a reason (or `inquiry`)."""
         return self.ask("POST", "disputes", params)
 
+    def move_dispute(self, dispute_id: str, status: str) -> Json:
+        """Have the bank go on: needs_response (also of an inquiry), under_review."""
+        return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
+
     def end_dispute(self, dispute_id: str, status: str) -> Json:
-        """Close a dispute: lost, won, warning_closed."""
+        """Close a dispute: lost, won, prevented, warning_closed."""
         return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
 
     def settle(self, intent_id: str, *, outcome: str | None = "succeeded") -> Json:

@@ -41,11 +41,16 @@ def _dispute(call: Call, body: Body) -> Object:
         raise missing("charge", "", param="charge")
     reason = body.get("reason", "fraudulent")
     how = "inquiry" if reason == "inquiry" else f"dispute:{reason}"
-    return disputes.opened(call, call.book.get("charge", charge_id), how)
+    return disputes.opened(call, call.book.get("charge", charge_id), how, body.get("amount"))
 
 
-def _end_dispute(call: Call, body: Body) -> Object:
-    return disputes.end(call, call.book.get("dispute", body["id"]), body.get("status", "lost"))
+def _move_dispute(call: Call, body: Body) -> Object:
+    dispute, status = call.book.get("dispute", body["id"]), body.get("status", "lost")
+    if status in disputes.OPEN:
+        return disputes.move(call, dispute, status)
+    if status not in disputes.CLOSED:
+        raise InvalidRequest(f"A dispute has no status {status}.", param="status")
+    return disputes.end(call, dispute, status)
 
 
 def _settle(call: Call, body: Body) -> Object:
@@ -82,7 +87,7 @@ class Desk(AnyDesk):
     book: Book
     deeds = {  # noqa: RUF012  declared as ClassVar where it is inherited from
         ("POST", "disputes"): _dispute,
-        ("POST", "disputes/*"): _end_dispute,
+        ("POST", "disputes/*"): _move_dispute,
         ("POST", "debits"): _settle_due,
         ("POST", "payment_intents/*"): _settle,
         ("POST", "payment_methods/*"): _renew,

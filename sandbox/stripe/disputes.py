@@ -12,6 +12,8 @@ DUE_AFTER_S = 7 * 24 * 60 * 60
 FEE_MINOR = 1500
 INQUIRY = "warning_needs_response"
 CLOSED = frozenset({"lost", "prevented", "warning_closed", "won"})
+# What an inquiry or a bank's second question may become, besides being closed.
+OPEN = frozenset({"needs_response", "under_review", "warning_under_review"})
 NO_EVIDENCE = dict.fromkeys(
     (
         "access_activity_log",
@@ -45,14 +47,18 @@ NO_EVIDENCE = dict.fromkeys(
 )
 
 
-def opened(call: Call, charge: Object, how: str) -> Object:
-    """Dispute a charge: `dispute:<reason>`, or `inquiry`, which takes no money yet."""
+def opened(call: Call, charge: Object, how: str, amount: int | None = None) -> Object:
+    """Dispute a charge: `dispute:<reason>`, or `inquiry`, which takes no money yet.
+
+    Args:
+        amount: how much of the charge; all that has not been refunded unless given.
+    """
     is_inquiry = how == "inquiry"
     method = charge["payment_method_details"]
     dispute: Object = {
         "id": new_id("dispute"),
         "object": "dispute",
-        "amount": charge["amount_captured"] - charge["amount_refunded"],
+        "amount": amount or charge["amount_captured"] - charge["amount_refunded"],
         "balance_transactions": [],
         "charge": charge["id"],
         "created": call.book.now(),
@@ -75,11 +81,10 @@ def opened(call: Call, charge: Object, how: str) -> Object:
         "reason": how.removeprefix("dispute:") if not is_inquiry else "general",
         "status": INQUIRY if is_inquiry else "needs_response",
     }
-    charge["disputed"] = True
-    call.book.put(charge)
     if not is_inquiry:
         _move_money(call, dispute, -dispute["amount"], fee=FEE_MINOR)
     call.book.put(dispute)
+    _flag(call, charge["id"])
     call.happened("charge.dispute.created", dispute)
     if not is_inquiry:
         call.happened("charge.dispute.funds_withdrawn", dispute)
@@ -105,20 +110,50 @@ def _move_money(call: Call, dispute: Object, amount: int, *, fee: int) -> None:
     dispute["balance_transactions"].append(dict(movement))
 
 
+def _taken(dispute: Object) -> int:
+    """Return what the bank holds of the charge for this dispute."""
+    amounts: list[int] = [movement["amount"] for movement in dispute["balance_transactions"]]
+    return -sum(amounts)
+
+
+def _flag(call: Call, charge_id: str) -> None:
+    """Mark a charge as disputed while a dispute of it is open or lost."""
+    charge = call.book.get("charge", charge_id)
+    charge["disputed"] = any(
+        dispute["charge"] == charge_id and dispute["status"] not in CLOSED - {"lost"}
+        for dispute in call.book.newest_first("dispute")
+    )
+    call.book.put(charge)
+
+
+def move(call: Call, dispute: Object, status: str) -> Object:
+    """Have the bank look at a dispute, or make one of an inquiry, which takes the money."""
+    if dispute["status"] in CLOSED - {"warning_closed"}:
+        raise wrong_state(f"This dispute is already closed: {dispute['status']}.")
+    takes = status in {"needs_response", "under_review"} and not _taken(dispute)
+    dispute |= {"status": status, "is_charge_refundable": status.startswith("warning_")}
+    if takes:
+        _move_money(call, dispute, -dispute["amount"], fee=FEE_MINOR)
+    call.book.put(dispute)
+    _flag(call, dispute["charge"])
+    call.happened("charge.dispute.updated", dispute)
+    if takes:
+        call.happened("charge.dispute.funds_withdrawn", dispute)
+    return dispute
+
+
 def end(call: Call, dispute: Object, status: str) -> Object:
-    """Close a dispute as lost, won or warning_closed; a won one gives the money back."""
+    """Close a dispute: lost, won, prevented, warning_closed. Unless lost, the money is back."""
     if dispute["status"] in CLOSED:
         raise wrong_state(f"This dispute is already closed: {dispute['status']}.")
     dispute |= {"status": status, "is_charge_refundable": status != "lost"}
-    if status == "won":
-        _move_money(call, dispute, dispute["amount"], fee=0)
-    if status != "lost":
-        charge = call.book.get("charge", dispute["charge"])
-        charge["disputed"] = False
-        call.book.put(charge)
+    back = 0 if status == "lost" else _taken(dispute)
+    if back:
+        _move_money(call, dispute, back, fee=0)
     call.book.put(dispute)
+    _flag(call, dispute["charge"])
     call.happened("charge.dispute.closed", dispute)
-    if status == "won":
+    if back:
         call.happened("charge.dispute.funds_reinstated", dispute)
     return dispute
 
@@ -128,6 +163,8 @@ def update(call: Call, params: Params, object_id: str) -> Object:
     dispute = call.book.get("dispute", object_id)
     if dispute["status"] in CLOSED:
         raise wrong_state("This dispute is already closed", param="evidence")
+    if call.book.now() > dispute["evidence_details"]["due_by"]:
+        raise wrong_state("The evidence was due earlier", param="evidence")
     dispute["metadata"] = merged_metadata(dispute["metadata"], params.get("metadata"))
     if evidence := params.get("evidence"):
         dispute["evidence"] |= evidence
@@ -146,8 +183,10 @@ def update(call: Call, params: Params, object_id: str) -> Object:
 
 
 def close(call: Call, _params: Params, object_id: str) -> Object:
-    """Accept a dispute: it is lost."""
-    return end(call, call.book.get("dispute", object_id), "lost")
+    """Accept a dispute: it is lost. An inquiry that is accepted takes no money."""
+    dispute = call.book.get("dispute", object_id)
+    is_inquiry = dispute["status"].startswith("warning_")
+    return end(call, dispute, "warning_closed" if is_inquiry else "lost")
 
 
 retrieve = one_of("dispute")

@@ -112,3 +112,42 @@ def test_a_closed_dispute_is_lost(shop: Shop) -> None:
     dispute = shop.control.dispute(payment_intent=intent.id)
 
     assert shop.client.v1.disputes.close(dispute["id"]).status == "lost"
+
+
+def test_an_inquiry_takes_the_money_only_once_it_is_a_dispute(shop: Shop) -> None:
+    intent = shop.pay(1000, "usd")
+    inquiry = shop.control.dispute(payment_intent=intent.id, reason="inquiry")
+    assert inquiry["balance_transactions"] == []
+
+    moved = shop.control.move_dispute(inquiry["id"], "needs_response")
+    assert [movement["amount"] for movement in moved["balance_transactions"]] == [-1000]
+    names = [event.type for event in shop.client.v1.events.list({"limit": 2}).data]
+    assert set(names) == {"charge.dispute.updated", "charge.dispute.funds_withdrawn"}
+
+
+def test_accepting_an_inquiry_takes_no_money(shop: Shop) -> None:
+    intent = shop.pay(1000, "usd", method="pm_card_createDisputeInquiry")
+    [inquiry] = shop.client.v1.disputes.list({"payment_intent": intent.id}).data
+
+    closed = shop.client.v1.disputes.close(inquiry.id)
+    assert (closed.status, closed.balance_transactions) == ("warning_closed", [])
+    assert shop.client.v1.refunds.create({"payment_intent": intent.id}).status == "succeeded"
+
+
+def test_a_charge_is_disputed_until_the_last_of_its_disputes_is_won(shop: Shop) -> None:
+    intent = shop.pay(1000, "usd")
+    several = [shop.control.dispute(payment_intent=intent.id, amount=300) for _ in range(2)]
+    assert [one["amount"] for one in several] == [300, 300]
+
+    for dispute, is_disputed in zip(several, (True, False), strict=True):
+        shop.control.end_dispute(dispute["id"], "won")
+        charge = shop.client.v1.charges.retrieve(str(intent.latest_charge))
+        assert charge.disputed is is_disputed
+
+
+def test_evidence_is_not_taken_past_its_due_date(shop: Shop) -> None:
+    intent = shop.pay(1000, "usd")
+    dispute = shop.control.dispute(payment_intent=intent.id)
+    shop.control.advance(8 * 86_400)
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.client.v1.disputes.update(dispute["id"], {"evidence": {"customer_name": "A"}})
