@@ -17,6 +17,7 @@ from models import locks
 from models.base import BY_KEY, across_companies
 from models.methods import PaymentMethod
 from models.transactions import AttemptStatus, PaymentAttempt
+from schedules.declines import Advice
 from schedules.ladder import CARD_WINDOW, MAX_CARD_DECLINES
 
 BECAUSE = "the networks count a card's declines, whoever's it is"
@@ -38,6 +39,8 @@ class Declines:
     not_before: datetime | None = None
     # When the card may be charged again, if it may not now.
     frees_at: datetime | None = None
+    # Whether the last that was heard of it is that it is refused for good.
+    is_refused: bool = False
 
     @property
     def is_spent(self) -> bool:
@@ -58,7 +61,10 @@ def declines_of(session: Session, card: str, *, moment: datetime) -> Declines:
     rows = session.execute(
         across_companies(
             select(
-                PaymentAttempt.created_at, PaymentAttempt.finished_at, PaymentAttempt.wait_at_least_s
+                PaymentAttempt.created_at,
+                PaymentAttempt.finished_at,
+                PaymentAttempt.wait_at_least_s,
+                PaymentAttempt.advice,
             )
             .where(
                 PaymentAttempt.fingerprint == card,
@@ -71,7 +77,7 @@ def declines_of(session: Session, card: str, *, moment: datetime) -> Declines:
     ).all()
     waits = [
         (finished_at or created_at) + timedelta(seconds=wait_s)
-        for created_at, finished_at, wait_s in rows
+        for created_at, finished_at, wait_s, _ in rows
         if wait_s
     ]
     made = [created_at for created_at, *_ in rows]
@@ -79,6 +85,7 @@ def declines_of(session: Session, card: str, *, moment: datetime) -> Declines:
         number=len(made),
         not_before=max(waits, default=None),
         frees_at=made[-MAX_CARD_DECLINES] + CARD_WINDOW if len(made) >= MAX_CARD_DECLINES else None,
+        is_refused=bool(rows) and rows[-1].advice == Advice.STOP,
     )
 
 

@@ -12,6 +12,7 @@ def entries(*, sweep_every_s: float) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
     return {
         "outbox.sweep": sweep_every_s,
+        "ladder.sweep": sweep_every_s,
         "outbox.forget_expired": FORGET_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,
         # MISSED_EVENTS_EVERY_S says when a look is due; a ring before that does nothing.

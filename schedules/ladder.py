@@ -71,10 +71,13 @@ class Reason(StrEnum):
     HARD_DECLINE = "hard_decline"
     UNKNOWN_DECLINE = "unknown_decline"
     POSSIBLE_DUPLICATE = "possible_duplicate"
+    REFUSED_REQUEST = "refused_request"
     POLICY_OFF = "policy_off"
     RETRIES_SPENT = "retries_spent"
     ADVICE_SPENT = "advice_spent"
     CARD_SPENT = "card_spent"
+    CARD_GONE = "card_gone"
+    NEW_CARD = "new_card"
 
 
 SENTENCES = {
@@ -85,10 +88,13 @@ SENTENCES = {
     Reason.HARD_DECLINE: "The bank refuses this card for good.",
     Reason.UNKNOWN_DECLINE: "The decline is not one that may be tried again unseen.",
     Reason.POSSIBLE_DUPLICATE: "The provider takes it for a duplicate: it is looked up first.",
+    Reason.REFUSED_REQUEST: "The provider says that the request itself is wrong.",
     Reason.POLICY_OFF: "The company's policy has retries switched off.",
     Reason.RETRIES_SPENT: "All retries of this invoice with this card are used up.",
     Reason.ADVICE_SPENT: "A decline of this kind has been tried again as often as it may be.",
     Reason.CARD_SPENT: f"The card was declined {MAX_CARD_DECLINES} times within 30 days.",
+    Reason.CARD_GONE: "The card was removed and there is no other one.",
+    Reason.NEW_CARD: "There is a new card, so the payment is tried with it.",
 }
 
 _ENDS = {

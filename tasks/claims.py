@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session, selectinload
 
-from models import locks
+from models import cards, locks
 from models.clock import now
 from models.money import Money
 from models.outbox import Owed, enqueue
 from models.timeline import note
 from models.transactions import (
+    OPEN_ATTEMPT,
     AttemptStatus,
     PaymentAttempt,
     Status,
     Transaction,
+    Trigger,
     lock,
     start_attempt,
 )
+from schedules.ladder import MAX_CARD_DECLINES
 from tasks import settlement
+from tasks.declines import CARD_SPENT
 from worker import crash
 from worker.app import Debt
 from worker.events import announce
-from worker.gateways.base import ChargeRequest, IntentStatus
+from worker.gateways.base import ChargeRequest, IntentStatus, Rejected
 from worker.settings import settings
 
 
@@ -65,14 +69,28 @@ class CustomerNeeded:
     provider: str
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The attempt may not be made; the payment has failed, and whoever waits is told."""
+
+    transaction_id: UUID
+    answer: dict[str, object]
+
+
 def hold_payments(session: Session, owed: Sequence[Owed]) -> None:
     """Lock the payments of several claims, and load what each is charged with."""
-    locks.lock_all(
+    payments = locks.lock_all(
         session,
         Transaction,
         [UUID(each.arguments["transaction_id"]) for each in owed],
         options=[selectinload(column) for column in _CHARGED_WITH],
     )
+    used = {cards.card_of(payment.method) for payment in payments.values() if payment.method}
+    session.info[_DECLINED] = cards.declined_among(session, used, moment=now())
+
+
+# In a session's info: which of the cards that its acts charge were declined lately.
+_DECLINED = "declined_cards"
 
 
 _CHARGED_WITH = (
@@ -84,9 +102,20 @@ _CHARGED_WITH = (
 
 
 def claim_attempt(
-    session: Session, debt: Debt, *, transaction_id: str, **_then: object
-) -> Claim | CustomerNeeded | None:
-    """Take an attempt under a lease; None if there is nothing to do."""
+    session: Session,
+    debt: Debt,
+    *,
+    transaction_id: str,
+    trigger: str = Trigger.FIRST,
+    off_session: bool | None = None,
+    **_then: object,
+) -> Claim | CustomerNeeded | Refused | None:
+    """Take an attempt under a lease; None if there is nothing to do.
+
+    Args:
+        trigger: why a new attempt is made, if one is.
+        off_session: whether the customer is away; as the payment says if None.
+    """
     crash.point("charge.before_claim")
     moment = now()
     payment = lock(session, UUID(transaction_id))
@@ -94,18 +123,43 @@ def claim_attempt(
     if payment is None or (attempt is None and payment.status not in _CHARGEABLE):
         debt.end(session)
         return None
-    if attempt is not None and attempt.is_leased(moment):
+    if attempt is None:
+        is_away = payment.off_session if off_session is None else off_session
+        return _begin(session, debt, payment, moment, Start(Trigger(trigger), is_away))
+    if attempt.is_leased(moment):
         debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
         return None
-    if attempt is not None and attempt.status != AttemptStatus.WAITING:
+    if attempt.status != AttemptStatus.WAITING:
         _look_up(session, debt, payment, attempt)
         return None
-    if debt.waits_for(session, payment.payment_method):
+    return _leased(payment, attempt, moment)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Why an attempt is made, and whether the customer is away."""
+
+    trigger: Trigger
+    off_session: bool
+
+
+def _begin(
+    session: Session, debt: Debt, payment: Transaction, moment: datetime, start: Start
+) -> Claim | CustomerNeeded | Refused | None:
+    """Make the next attempt, unless its card may not be charged."""
+    if payment.customer is None or payment.customer.provider_id is None:
+        return CustomerNeeded(payment.payment_method)
+    is_open = _is_open(session, payment, moment)
+    if is_open is None:
+        debt.defer(session, until=moment + FOR_THE_CARD, why="its card is being charged")
         return None
-    if attempt is None:
-        if payment.customer is None or payment.customer.provider_id is None:
-            return CustomerNeeded(payment.payment_method)
-        attempt = _start(session, debt, payment, payment.customer.provider_id)
+    if not is_open:
+        return _refuse(session, debt, payment)
+    attempt = _start(session, debt, payment, payment.customer.provider_id, start)
+    return _leased(payment, attempt, moment)
+
+
+def _leased(payment: Transaction, attempt: PaymentAttempt, moment: datetime) -> Claim:
     attempt.lease(moment, for_s=settings().claim_lease_s)
     return Claim(
         attempt_id=attempt.id,
@@ -118,6 +172,8 @@ def claim_attempt(
 
 
 _CHARGEABLE = (Status.PENDING, Status.PROCESSING)
+# How long an attempt waits for those on the same card, each of which may be its last decline.
+FOR_THE_CARD = timedelta(seconds=5)
 
 
 def _look_up(session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt) -> None:
@@ -131,17 +187,61 @@ def _look_up(session: Session, debt: Debt, payment: Transaction, attempt: Paymen
     enqueue(session, "lookups.resolve", transaction_id=payment.id)
 
 
-def _start(session: Session, debt: Debt, payment: Transaction, customer_id: str) -> PaymentAttempt:
+def _is_open(session: Session, payment: Transaction, moment: datetime) -> bool | None:
+    """Whether a payment's card may be charged now; None if that depends on what is under way.
+
+    A card without a decline is let through unlocked and unseen: what was begun before its first
+    decline was known is no second try of anything.
+    """
+    method = payment.method
+    if method is None:
+        return True
+    card = cards.card_of(method)
+    declined = session.info.get(_DECLINED)
+    if declined is None:
+        declined = cards.declined_among(session, [card], moment=moment)
+    if card not in declined:
+        return True
+    # What earlier acts of a group have begun must be seen.
+    session.flush()
+    cards.hold(session, method)
+    declines = cards.declines_of(session, card, moment=moment)
+    if declines.is_spent:
+        return False
+    under_way = cards.under_way_on(session, card, moment=moment)
+    return True if declines.number + under_way < MAX_CARD_DECLINES else None
+
+
+def _refuse(session: Session, debt: Debt, payment: Transaction) -> Refused:
+    """Fail a payment whose card has been declined too often, without asking the provider."""
+    refusal = Rejected(
+        message="The card was declined too often in the last 30 days. Use another one.",
+        code=CARD_SPENT,
+    )
+    settlement.fail(session, payment, None, refusal, cause=debt.cause("the card's limit is met"))
+    debt.end(session)
+    told = {"transaction_id": str(payment.id), "status": str(payment.status)}
+    return Refused(payment.id, {**told, "client_secret": None})
+
+
+def _start(
+    session: Session, debt: Debt, payment: Transaction, customer_id: str, start: Start
+) -> PaymentAttempt:
+    method = payment.method
     attempt = start_attempt(
         payment,
         {
             "amount": str(payment.amount),
             "currency": payment.currency,
             "customer": customer_id,
-            "method": payment.method.provider_id if payment.method else None,
-            "off_session": payment.off_session,
+            "method": method.provider_id if method else None,
+            "off_session": start.off_session,
         },
     )
+    attempt.trigger = start.trigger
+    if method is not None:
+        attempt.payment_method_id = method.id
+        attempt.fingerprint = cards.card_of(method)
     if payment.status == Status.PENDING:
         payment.move_to(Status.PROCESSING, because=debt.cause("claimed for a charge"))
         announce(
@@ -174,9 +274,18 @@ def request_of(attempt: PaymentAttempt) -> ChargeRequest:
 
 
 def superseded_by(payment: Transaction) -> tuple[Earlier, ...]:
-    """Return the declined intents of the same invoice, which must be closed before a charge."""
-    return tuple(
+    """Return the declined intents of the same invoice, which must be closed before a charge.
+
+    Those of other payments, and of this one's earlier attempts.
+    """
+    others = [
         Earlier(earlier.id, intent_id)
         for earlier in payment.superseded
         if (intent_id := earlier.provider_transaction_id)
-    )
+    ]
+    own = [
+        Earlier(payment.id, attempt.provider_id)
+        for attempt in payment.attempts
+        if attempt.provider_id and attempt.status not in OPEN_ATTEMPT
+    ]
+    return (*others, *own)

@@ -28,8 +28,9 @@ from models.transactions import (
     lock_existing,
 )
 from tasks import settlement
-from tasks.claims import Claim, CustomerNeeded, Earlier, claim_attempt, hold_payments
+from tasks.claims import Claim, CustomerNeeded, Earlier, Refused, claim_attempt, hold_payments
 from tasks.customers import customer_at
+from tasks.declines import EARLIER_SUCCEEDED, EARLIER_UNDER_WAY
 from tasks.handover import hand_over
 from worker import crash, replies, telemetry
 from worker.app import Debt, calling_task
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 
 
 Outcome = Intent | GatewayError | Earlier
+Claimed = Claim | CustomerNeeded | Refused
 
 
 def review_when_dead(session: Session, owed: Owed, error: str) -> None:
@@ -66,15 +68,18 @@ def review_when_dead(session: Session, owed: Owed, error: str) -> None:
 @calling_task(  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object
     "payments.charge", claim=claim_attempt, hold=hold_payments, on_failure=review_when_dead
 )
-def charge(debt: Debt, claimed: Claim | CustomerNeeded) -> None:
+def charge(debt: Debt, claimed: Claimed) -> None:
     """Charge one transaction. Safe twice: the second run finds nothing to claim."""
-    claim: Claim | None
+    claim: Claim | Refused | None
     if isinstance(claimed, CustomerNeeded):
         customer_at(debt.company_id, claimed.provider)
         claim = in_transaction(_claim_again, debt.company_id, debt)
     else:
         claim = claimed
     if claim is None:
+        return
+    if isinstance(claim, Refused):
+        replies.tell(claim.transaction_id, claim.answer, key=debt.reply)
         return
     crash.point("charge.claimed")
     outcome = _call(claim)
@@ -85,7 +90,7 @@ def charge(debt: Debt, claimed: Claim | CustomerNeeded) -> None:
     crash.point("charge.replied")
 
 
-def _claim_again(session: Session, debt: Debt) -> Claim | None:
+def _claim_again(session: Session, debt: Debt) -> Claim | Refused | None:
     claim = claim_attempt(session, debt, **debt.arguments)
     if isinstance(claim, CustomerNeeded):
         raise LookupError(  # noqa: TRY004  a row that is missing
@@ -214,7 +219,7 @@ def _give_way(
     refusal = Rejected(
         message="An earlier payment of the invoice "
         + ("has succeeded." if is_paid else "is still under way."),
-        code="earlier_payment_succeeded" if is_paid else "earlier_payment_under_way",
+        code=EARLIER_SUCCEEDED if is_paid else EARLIER_UNDER_WAY,
     )
     settlement.fail(session, payment, attempt, refusal, cause=debt.cause("gave way"))
     _refresh_earlier(session, earlier)

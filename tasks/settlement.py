@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
-from models import ledger, locks
+from models import dunning, ledger, locks
 from models.clock import now
 from models.invoices import Invoice, credit
 from models.ledger import Account
@@ -27,6 +27,8 @@ from models.transactions import (
     Transaction,
     open_of_invoice,
 )
+from schedules.declines import told_code
+from tasks import declines
 from worker import telemetry
 from worker.events import announce, announce_invoice
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
@@ -58,6 +60,9 @@ def apply(
         attempt_id=attempt.id if attempt else cause.attempt_id,
         provider_request_id=intent.provider_request_id or cause.provider_request_id,
     )
+    if _is_overtaken(payment, attempt) and intent.status is not IntentStatus.SUCCEEDED:
+        _hear_of_earlier(session, payment, attempt, intent, cause)
+        return
     _adopt(payment, attempt, intent)
     if intent.status is IntentStatus.SUCCEEDED:
         _succeed(session, payment, attempt, intent, cause)
@@ -66,7 +71,9 @@ def apply(
         fail(session, payment, attempt, intent.decline or untold, cause=cause)
     elif intent.status is IntentStatus.CANCELED:
         _end(attempt, AttemptStatus.CANCELED)
-        payment.move_if_allowed(Status.CANCELED, because=cause.but("the provider canceled it"))
+        because = cause.but("the provider canceled it")
+        if payment.move_if_allowed(Status.CANCELED, because=because):
+            dunning.clear(session, payment, because=because)
     elif _may_be_open(session, payment, cause):
         if intent.status is IntentStatus.REQUIRES_ACTION:
             _wait(attempt, AttemptStatus.REQUIRES_ACTION)
@@ -94,6 +101,7 @@ def fail(
             attempt.network_advice_code = error.network_advice_code or None
             attempt.network_decline_code = error.network_decline_code or None
             attempt.advice = str(error.advice)
+            attempt.wait_at_least_s = error.wait_at_least_s
             attempt.provider_id = attempt.provider_id or error.provider_id or None
             payment.provider_transaction_id = error.provider_id or payment.provider_transaction_id
     _end(
@@ -103,8 +111,11 @@ def fail(
     code = getattr(error, "decline_code", "") or error.code
     if not payment.move_if_allowed(Status.FAILED, because=cause.but(str(error))):
         return
+    # Why a card is refused for good is not for whoever holds it.
+    code = told_code(code)
     payment.error_code, payment.error_message = code[:100] or None, error.message
     telemetry.count("payments.charged", provider=payment.payment_method, outcome="failed")
+    declines.follow(session, payment, attempt, error, cause=cause)
     announce(
         session,
         "payment.failed",
@@ -115,7 +126,37 @@ def fail(
         currency=payment.currency,
         code=code,
         reason=error.message,
+        dunning=str(payment.dunning),
+        next_retry_at=payment.next_retry_at,
     )
+
+
+def _is_overtaken(payment: Transaction, attempt: PaymentAttempt | None) -> bool:
+    """Whether a later attempt may have been sent, which the payment's state is now about."""
+    return attempt is not None and any(
+        later.status != AttemptStatus.REJECTED
+        for later in payment.attempts
+        if later.number > attempt.number
+    )
+
+
+def _hear_of_earlier(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    intent: Intent,
+    cause: Cause,
+) -> None:
+    """Keep what is heard of an earlier attempt's intent, which can say nothing of the payment.
+
+    It is closed before the later attempt is sent, and its cancellation is heard like this.
+    """
+    if attempt is None:
+        return
+    attempt.provider_id = intent.provider_id
+    if intent.status is IntentStatus.CANCELED:
+        _end(attempt, AttemptStatus.CANCELED)
+    note(session, payment, what="earlier_intent", because=cause.but(f"it is {intent.status}"))
 
 
 def _adopt(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent) -> None:
@@ -167,7 +208,7 @@ def _succeed(
     ):
         return
     payment.amount_captured = captured.amount
-    payment.error_code = payment.error_message = payment.next_retry_at = None
+    payment.error_code = payment.error_message = None
     ledger.post(
         session,
         f"payment:{payment.id}",
@@ -179,6 +220,7 @@ def _succeed(
         transaction_id=payment.id,
     )
     telemetry.count("payments.charged", provider=payment.payment_method, outcome="succeeded")
+    declines.recover(session, payment, cause=cause)
     announce(
         session,
         "payment.succeeded",
@@ -217,6 +259,8 @@ def _end(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
     """End an attempt. One that has succeeded stays so, whatever is heard later."""
     if attempt is None or attempt.status == AttemptStatus.SUCCEEDED:
         return
+    if status is AttemptStatus.CANCELED and attempt.finished_at is not None:
+        return  # that a declined intent is closed afterwards makes it no less declined
     attempt.status = status
     attempt.leased_until = None
     attempt.finished_at = now()

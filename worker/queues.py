@@ -9,5 +9,6 @@ SUBJECTS = (
     "webhooks",
     "events",
     "notifications",
+    "ladder",
     "outbox",
 )

@@ -1,0 +1,181 @@
+"""What a decline leads to: the next step of the ladder, a question, a stop; and who is told.
+
+`schedules.ladder` decides; here the rows are asked and the decision is written down. Called by
+`tasks.settlement`, the one place where payments fail and succeed, with the payment locked.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from models import cards, dunning
+from models.alerts import Severity
+from models.clock import now
+from models.methods import PaymentMethod
+from models.notifications import owe_notice
+from models.outbox import enqueue
+from models.policies import policy_of
+from models.timeline import Cause, note
+from models.transactions import Dunning, PaymentAttempt, Transaction, Trigger
+from schedules.declines import Action, Advice, action_for
+from schedules.ladder import Decision, Reason, Step, decide
+from worker.alerts import alert, resolve
+from worker.gateways.base import Declined, GatewayError, Rejected, Unavailable
+
+# Codes of our own refusals, which no provider has heard of.
+CARD_SPENT = "card_attempts_exhausted"
+EARLIER_SUCCEEDED = "earlier_payment_succeeded"
+EARLIER_UNDER_WAY = "earlier_payment_under_way"
+# How long a retry waits for another payment of its invoice before it looks again.
+WAIT_FOR_ANOTHER = timedelta(hours=1)
+IN_REVIEW = "decline_in_review"
+
+
+def follow(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    error: GatewayError,
+    *,
+    cause: Cause,
+) -> None:
+    """Decide what becomes of a locked payment that has just failed, and tell its company.
+
+    A payment without a stored method is the customer's own, at the browser: they may try again.
+    """
+    if payment.payment_method_id is None:
+        return
+    if isinstance(error, Rejected) and error.code in (EARLIER_SUCCEEDED, EARLIER_UNDER_WAY):
+        wait_for_another(session, payment, cause=cause)
+        return
+    # What was set on the attempt is counted by queries.
+    session.flush()
+    decision, action = _decide(session, payment, attempt, error)
+    dunning.keep(session, payment, decision, because=cause, action=action)
+    _tell(session, payment, attempt, _Told(decision, action))
+    if decision.reason is Reason.POSSIBLE_DUPLICATE:
+        _look_up_all(session, payment)
+
+
+def wait_for_another(session: Session, payment: Transaction, *, cause: Cause) -> None:
+    """Put a retry off, as another payment of the invoice is under way or has just ended."""
+    if payment.dunning == Dunning.SCHEDULED:
+        payment.next_retry_at = now() + WAIT_FOR_ANOTHER
+        note(session, payment, what="postponed", because=cause)
+
+
+def _decide(
+    session: Session, payment: Transaction, attempt: PaymentAttempt | None, error: GatewayError
+) -> tuple[Decision, Action]:
+    advice = _advice_of(error)
+    if advice is None:
+        spent = error.code == CARD_SPENT
+        if spent:
+            decision = Decision(step=Step.EXHAUSTED, reason=Reason.CARD_SPENT)
+            return decision, Action.USE_ANOTHER_METHOD
+        return Decision(step=Step.IN_REVIEW, reason=Reason.REFUSED_REQUEST), Action.NONE
+    method = session.get_one(PaymentMethod, payment.payment_method_id)
+    card = (attempt.fingerprint if attempt else None) or cards.card_of(method)
+    attempts = dunning.attempts_of(session, payment.invoice_id)
+    moment = now()
+    is_same_card = any(each.fingerprint == card for each in attempts if each is not attempt)
+    is_by_hand = attempt is not None and attempt.trigger is Trigger.MANUAL
+    standing = dunning.standing_of(
+        attempts,
+        cards.declines_of(session, card, moment=moment),
+        card=card,
+        advice=advice,
+        declined_at=(attempt.finished_at if attempt else None) or moment,
+        kept=payment.next_retry_at if is_by_hand and is_same_card else None,
+    )
+    decision = decide(standing, policy_of(session))
+    code = getattr(error, "decline_code", "") or error.code
+    if decision.step is Step.EXHAUSTED:
+        return decision, Action.USE_ANOTHER_METHOD
+    return decision, action_for(advice, code)
+
+
+def _advice_of(error: GatewayError) -> Advice | None:
+    """Return what an error asks of us; None for a request that was refused as wrong."""
+    if isinstance(error, Declined):
+        return error.advice
+    # Surely not executed, so no decline; but neither a reason to hammer on.
+    return Advice.RETRY if isinstance(error, Unavailable) else None
+
+
+class _Told(NamedTuple):
+    decision: Decision
+    action: Action
+
+
+_TEMPLATES = {
+    Step.SCHEDULED: "retry_scheduled",
+    Step.ASKED: "payment_failed",
+    Step.STOPPED: "payment_failed",
+    Step.EXHAUSTED: "retries_exhausted",
+    Step.IN_REVIEW: "payment_failed",
+}
+
+
+def _tell(
+    session: Session, payment: Transaction, attempt: PaymentAttempt | None, told: _Told
+) -> None:
+    decision, action = told
+    template = _TEMPLATES[decision.step]
+    if decision.step is Step.ASKED and action is Action.UPDATE_CARD:
+        template = "card_needs_update"
+    retry_at = decision.retry_at
+    owe_notice(
+        session,
+        template,
+        payment,
+        number=attempt.number if attempt else len(payment.attempts),
+        invoice_id=str(payment.invoice_id),
+        amount=f"{payment.amount:.2f}",
+        currency=payment.currency,
+        action=str(action),
+        retry_at=retry_at.isoformat() if retry_at else None,
+    )
+    if decision.step is Step.IN_REVIEW:
+        alert(
+            session,
+            IN_REVIEW,
+            severity=Severity.WARNING,
+            subject=payment,
+            message=f"The payment {payment.id} was refused and is not tried again unseen. "
+            "Look at its timeline, then retry it by hand or settle it otherwise.",
+        )
+
+
+def _look_up_all(session: Session, payment: Transaction) -> None:
+    """Have every intent of the invoice fetched: one of them may be what this is a duplicate of."""
+    for attempt in dunning.attempts_of(session, payment.invoice_id):
+        if attempt.provider_id is not None:
+            enqueue(
+                session,
+                "lookups.refresh",
+                transaction_id=attempt.transaction_id,
+                intent_id=attempt.provider_id,
+                why="another was declined as its duplicate",
+            )
+
+
+def recover(session: Session, payment: Transaction, *, cause: Cause) -> None:
+    """End the dunning of a locked payment that has been paid after all, and tell its company."""
+    was = payment.dunning
+    if not dunning.clear(session, payment, because=cause.but("paid")):
+        return
+    owe_notice(
+        session,
+        "payment_recovered",
+        payment,
+        number=len(payment.attempts),
+        invoice_id=str(payment.invoice_id),
+        amount=f"{payment.amount_captured:.2f}",
+        currency=payment.currency,
+    )
+    if was == Dunning.IN_REVIEW:
+        resolve(session, f"{IN_REVIEW}:{payment.id}", why="The payment has been paid.")

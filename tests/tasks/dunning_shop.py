@@ -1,0 +1,177 @@
+"""A company whose cards are declined: its tasks run in this process, at a stand-in for Stripe.
+
+Time is set forward here alone; the stand-in keeps its own, as a provider does.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from models import clock
+from models.dunning import DECIDED
+from models.methods import MethodStatus, MethodType, PaymentMethod
+from models.notifications import Notification
+from models.outbox import Owed, OwedStatus, enqueue
+from models.timeline import history
+from models.transactions import PaymentAttempt, Provider, Transaction
+from tasks import ladder
+from tests.bell import ring
+from tests.factories import Customer, add_invoice, make_company
+from tests.sandbox_fixture import SandboxProcess
+from worker.database import PUBLISH, in_transaction, transaction
+from worker.gateways import gateway_for
+from worker.settings import settings
+
+# What is owed on the way and says nothing about dunning.
+ASIDE = (PUBLISH,)
+
+
+class Shop:
+    """One company; `work()` does all that it is owed."""
+
+    def __init__(self, sandbox: SandboxProcess, customer: Customer | None = None) -> None:
+        self.sandbox = sandbox
+        self.customer = customer or make_company()
+        self.company_id = self.customer.company_id
+
+    def session(self):
+        return transaction(company_id=self.company_id)
+
+    def card(self, token: str = "pm_card_visa", **columns: Any) -> UUID:
+        """Keep a card; `pm_sandbox_decline_<code>` makes one that always declines so."""
+        with self.session() as session:
+            method = PaymentMethod(
+                company_id=self.company_id,
+                user_id=self.customer.user_id,
+                type=MethodType.CARD,
+                provider="stripe",
+                token=token,
+            )
+            session.add(method)
+            session.flush()
+            enqueue(session, "methods.attach", method_id=method.id)
+        self.work()
+        with self.session() as session:
+            found = session.get_one(PaymentMethod, method.id)
+            assert found.status == MethodStatus.ACTIVE, found.error_message
+            for name, value in columns.items():
+                setattr(found, name, value)
+        return method.id
+
+    def invoice(self, amount: str = "100.00") -> UUID:
+        with self.session() as session:
+            return add_invoice(session, self.company_id, amount)
+
+    def pay(
+        self,
+        method_id: UUID | None,
+        invoice_id: UUID | None = None,
+        amount: str = "100.00",
+        **columns: Any,
+    ) -> UUID:
+        """Pay an invoice, a new one unless given, and do the work."""
+        payment_id = self.owe(method_id, invoice_id, amount, **columns)
+        self.work()
+        return payment_id
+
+    def owe(
+        self,
+        method_id: UUID | None,
+        invoice_id: UUID | None = None,
+        amount: str = "100.00",
+        **columns: Any,
+    ) -> UUID:
+        invoice_id = invoice_id or self.invoice(amount)
+        with self.session() as session:
+            payment = Transaction(
+                company_id=self.company_id,
+                invoice_id=invoice_id,
+                amount=Decimal(amount),
+                payment_method=Provider.STRIPE,
+                payment_method_id=method_id,
+                **columns,
+            )
+            session.add(payment)
+            session.flush()
+            enqueue(session, "payments.charge", transaction_id=payment.id)
+            return payment.id
+
+    def owed(self, *tasks: str) -> list[Owed]:
+        with self.session() as session:
+            query = select(Owed).where(
+                Owed.company_id == self.company_id, Owed.status == OwedStatus.OWED
+            )
+            rows = list(session.scalars(query.order_by(Owed.id)))
+        return [row for row in rows if not tasks or row.task in tasks]
+
+    def work(self) -> None:
+        """Run what is owed, and what that owes, but for what has been put off."""
+        done: set[UUID] = set()
+        while due := [row for row in self.owed() if row.task not in ASIDE and row.id not in done]:
+            for row in due:
+                done.add(row.id)
+                ring(row.task, row.id)
+
+    def advance(self, **by: float) -> None:
+        """Set this process's clock forward; the fixture sets it back."""
+        ahead = clock._offset() + timedelta(**by)
+        clock.advance_by(lambda: ahead)
+
+    def climb(self, payment_id: UUID) -> bool:
+        """Have one payment looked at by the ladder, and do the work."""
+        has_acted = in_transaction(ladder.climb, self.company_id, payment_id)
+        self.work()
+        return has_acted
+
+    def climb_when_due(self, payment_id: UUID) -> None:
+        """Go on to the date of the next retry and have it made."""
+        due_at = self.payment(payment_id).next_retry_at
+        assert due_at is not None, self.decided(payment_id)
+        self.advance(seconds=max(0.0, (due_at - clock.now()).total_seconds()))
+        assert self.climb(payment_id)
+
+    def decline_next(self, code: str, **more: Any) -> None:
+        self.sandbox.control.fault("decline", decline_code=code, **more)
+
+    def payment(self, payment_id: UUID) -> Transaction:
+        with self.session() as session:
+            return session.get_one(Transaction, payment_id)
+
+    def attempts(self, payment_id: UUID) -> list[PaymentAttempt]:
+        with self.session() as session:
+            return list(session.get_one(Transaction, payment_id).attempts)
+
+    def decided(self, payment_id: UUID) -> list[tuple[str, str]]:
+        """The state and the reason of each decision, oldest first."""
+        with self.session() as session:
+            lines = history(session, [payment_id])
+        return [
+            (line.detail["state"], line.detail["reason"])
+            for line in lines
+            if line.what == DECIDED and line.detail
+        ]
+
+    def notices(self, payment_id: UUID) -> list[tuple[str, int]]:
+        with self.session() as session:
+            rows = session.scalars(
+                select(Notification)
+                .where(Notification.subject_id == payment_id)
+                .order_by(Notification.id)
+            )
+            return [(row.template, row.number) for row in rows]
+
+    def charges(self, payment_id: UUID, status: str = "succeeded") -> int:
+        return len(self.sandbox.control.charges(str(payment_id), status=status))
+
+
+def use_sandbox(sandbox: SandboxProcess, monkeypatch: Any) -> None:
+    """Have this process's gateway speak to the stand-in."""
+    monkeypatch.setenv("STRIPE_API_BASE", sandbox.url)
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_sandbox")
+    settings.cache_clear()
+    gateway_for.cache_clear()
