@@ -102,7 +102,7 @@ def _made(call: Call, kind: str, told: Object, traits: dict[str, Any], params: P
 
 
 def _fingerprint(card: Card) -> str:
-    return _hashed(f"{card.brand}{card.last4}")
+    return _hashed(repr(card))
 
 
 def _hashed(told: str) -> str:
@@ -183,6 +183,10 @@ def attach(call: Call, params: Params, object_id: str) -> Object:
     if traits.get("decline_code") and not traits["can_be_attached"]:
         raise CardError(**error_fields(traits))
     method["customer"] = customer_id
+    told = method[method["type"]]
+    # A test number stands for a card of its kind; two customers do not have the same one, or what
+    # is counted a card would be counted for all of them together.
+    told["fingerprint"] = _hashed(f"{told['fingerprint']} of {customer_id}")
     call.book.put(method)
     call.happened("payment_method.attached", method)
     return method
