@@ -130,11 +130,12 @@ def page_of(
     session: Session, query: Select[PaymentMethod], *, after: UUID | None, limit: int
 ) -> Page[PaymentMethod]:
     """Return a page of the company's methods: on the first the default leads, then the newest."""
-    last = session.get(PaymentMethod, after) if after is not None else None
-    if last is not None:
+    if after is not None:
         # The default has led the first page, wherever its id would have it.
         query = query.where(~PaymentMethod.is_default)
-        query = query if last.is_default else query.where(PaymentMethod.id < last.id)
+        last = session.get(PaymentMethod, after)
+        if last is None or not last.is_default:
+            query = query.where(PaymentMethod.id < after)
     rows = list(
         session.scalars(
             query.order_by(PaymentMethod.is_default.desc(), PaymentMethod.id.desc()).limit(

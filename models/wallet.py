@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.clock import now
-from models.methods import MethodStatus, PaymentMethod, default_method, usable_methods
+from models.methods import MethodStatus, PaymentMethod, usable_methods
 from models.outbox import enqueue
 from models.tenants import Company
 from models.timeline import Cause, note
@@ -88,16 +88,3 @@ def heir(session: Session, moment: datetime) -> PaymentMethod | None:
     methods = usable_methods(session)
     lasting = [method for method in methods if not method.has_expired(moment)]
     return next(iter([*lasting, *methods]), None)
-
-
-def standing_for(session: Session, method_id: UUID | None) -> PaymentMethod | None:
-    """Return what is to be charged where `method_id` was: itself, what replaced it, or the default.
-
-    None if the company has nothing to charge.
-    """
-    while method_id is not None:
-        method = session.get(PaymentMethod, method_id)
-        if method is not None and method.is_active:
-            return method
-        method_id = method.replaced_by_id if method is not None else None
-    return default_method(session)

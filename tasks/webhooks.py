@@ -17,7 +17,7 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
 from models.webhooks import PaymentWebhook, WebhookStatus
-from tasks import payment_events
+from tasks import method_events, payment_events
 from tasks.handlers import Body, Handler, Hold
 from worker import crash, telemetry
 from worker.app import task
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED)
 HANDLERS: dict[str, dict[str, Handler]] = {
-    "stripe": {**payment_events.STRIPE},
+    "stripe": {**payment_events.STRIPE, **method_events.STRIPE},
 }
 
 

@@ -79,11 +79,11 @@ def make_method(customer: Customer, provider_id: str | None = None, **columns: o
             "is_active": True,
             "provider_id": provider_id or f"pm_{new_id().hex}",
             "last_four": "4242",
+            "type": MethodType.CARD,
         }
         method = PaymentMethod(
             company_id=customer.company_id,
             user_id=customer.user_id,
-            type=MethodType.CARD,
             provider="stripe",
             **{**values, **columns},
         )

@@ -24,10 +24,14 @@ POINTS = (
     "webhook.applied",
     "webhooks.handle.committed",
     "events.publish.committed",
+    "method.called",
+    "method.recorded",
+    "method.detached",
     "refund.claimed",
     "refund.called",
     "refund.recorded",
     "outbox.committed",
+    "ladder.begun",
 )
 
 

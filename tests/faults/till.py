@@ -43,6 +43,15 @@ class Till:
         outbox.enqueue(session, task, **arguments)
 
     def attach(self, token: str) -> UUID:
+        method_id = self.add(token)
+        self.system.wait_until(lambda: self.method(method_id).status == MethodStatus.ACTIVE)
+        return method_id
+
+    def replace(self, method_id: UUID, token: str) -> UUID:
+        """Owe a method in the place of another and ring for it."""
+        return self.add(token, replaces=method_id)
+
+    def add(self, token: str, **then: Any) -> UUID:
         with self.system.session(self.company_id) as session:
             method = PaymentMethod(
                 company_id=self.company_id,
@@ -53,9 +62,8 @@ class Till:
             )
             session.add(method)
             session.flush()
-            self.enqueue(session, "methods.attach", method_id=method.id)
+            self.enqueue(session, "methods.attach", method_id=method.id, **then)
         self.ring(session.info["owed"])
-        self.system.wait_until(lambda: self.method(method.id).status == MethodStatus.ACTIVE)
         return method.id
 
     def method(self, method_id: UUID) -> PaymentMethod:
