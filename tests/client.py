@@ -62,6 +62,9 @@ class Client:
             "POST", path, body=body, headers={"Idempotency-Key": key or str(uuid4()), **named}
         )
 
+    def delete(self, path: str, *, key: str | None = None) -> Answer:
+        return self.send("DELETE", path, headers={"Idempotency-Key": key or str(uuid4())})
+
     def send(
         self,
         method: str,

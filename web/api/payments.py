@@ -269,16 +269,19 @@ def _payable_invoice(session: Session, body: NewIntent) -> Invoice:
 
 
 def _method(session: Session, body: NewIntent) -> PaymentMethod | None:
-    if body.payment_method_id is not None:
-        method = session.get(PaymentMethod, body.payment_method_id)
-        if method is None or not method.is_active:
-            raise invalid("payment_method_id", "is not an active payment method of the company")
-        return method
-    if not body.off_session:
-        return None
-    method = default_method(session)
-    if method is None:
-        raise invalid("payment_method_id", "is needed: the company has no default method")
+    """Return what is to be charged, held so that it is not removed before the payment stands."""
+    method_id = body.payment_method_id
+    if method_id is None:
+        if not body.off_session:
+            return None
+        default = default_method(session)
+        if default is None:
+            raise invalid("payment_method_id", "is needed: the company has no default method")
+        method_id = default.id
+    held = {"read": True}
+    method = session.get(PaymentMethod, method_id, with_for_update=held, populate_existing=True)
+    if method is None or not method.is_active:
+        raise invalid("payment_method_id", "is not an active payment method of the company")
     return method
 
 
