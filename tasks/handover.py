@@ -1,10 +1,12 @@
-"""Handing over to a person: what neither our rows nor the provider can tell.
+"""What became of a call that was not answered: when to look, and when to leave it to a person.
 
 Whatever is handed over has one open alert; it is settled by hand (`tasks.reviews`), or by an event
 that tells after all.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -14,8 +16,23 @@ from models.refunds import Refund
 from models.timeline import Cause, note
 from models.transactions import Status, Transaction
 from worker.alerts import alert
+from worker.settings import settings
 
 KIND = "needs_review"
+# Neither found at the provider nor to be sent again.
+EXPIRED = "key_expired"
+# The provider does not know our key, or does not let it do this.
+OUR_ACCESS = (401, 403)
+# Look-ups come after 1 min, 5 min, and then ever slower.
+GROWTH = 5
+LONGEST = timedelta(hours=1)
+
+
+def look_up_after(look_ups: int) -> timedelta:
+    """Return how long to wait for the next look-up, after so many."""
+    # Bounded: after a day the power would pass what a timedelta holds.
+    wait_s = settings().resolve_after_s * float(GROWTH ** min(look_ups, 10))
+    return min(timedelta(seconds=wait_s), LONGEST)
 
 
 def hand_over(session: Session, payment: Transaction, *, because: Cause) -> bool:

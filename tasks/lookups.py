@@ -26,7 +26,7 @@ from models.transactions import (
 )
 from tasks import settlement
 from tasks.claims import Claim, Earlier, request_of, superseded_by
-from tasks.handover import hand_over
+from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
 from worker.app import Debt, calling_task
@@ -43,17 +43,11 @@ from worker.gateways.base import (
 )
 from worker.settings import settings
 
-# When an unknown outcome is looked up: first after settings.resolve_after_s, then ever slower.
-GROWTH = 5
-LONGEST = timedelta(hours=1)
 # How long after the end of a key a provider may leave look-ups unanswered.
 PATIENCE = timedelta(days=1)
-EXPIRED = "key_expired"
 KEY_REUSED = "idempotency_error"
 # Neither can be cleared up by asking again.
 FOR_A_PERSON = (EXPIRED, KEY_REUSED)
-# The provider does not know our key, or does not let it do this.
-OUR_ACCESS = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -169,17 +163,13 @@ def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcom
         hand_over(session, payment, because=debt.cause(str(outcome)))
         return
     look_ups: int = debt.arguments.get("look_ups", 0)
-    wait = min(
-        timedelta(seconds=settings().resolve_after_s) * GROWTH ** (look_ups + 1),
-        LONGEST,
-    )
     enqueue(
         session,
         "lookups.resolve",
         transaction_id=payment.id,
         look_ups=look_ups + 1,
         was_refused=is_first_refusal or debt.arguments.get("was_refused", False),
-        due_at=now() + wait,
+        due_at=now() + look_up_after(look_ups + 1),
     )
     note(session, payment, what="unknown", because=debt.cause(f"still unknown: {outcome}"))
 

@@ -19,7 +19,7 @@ from models import locks
 from models.alerts import Severity
 from models.clock import now
 from models.money import Money
-from models.outbox import enqueue
+from models.outbox import Owed, OwedStatus, enqueue
 from models.refunds import (
     REASONS,
     Refund,
@@ -31,6 +31,7 @@ from models.refunds import (
 )
 from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
+from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after
 from worker import crash, replies, telemetry
 from worker.alerts import alert
 from worker.app import Debt, Later, calling_task
@@ -43,6 +44,7 @@ from worker.gateways.base import (
     RefundAnswer,
     RefundRequest,
     RefundState,
+    Rejected,
     Unavailable,
 )
 from worker.settings import settings
@@ -95,7 +97,7 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
     refund.first_called_at = refund.first_called_at or moment
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, because=debt.cause("claimed"))
-    key_life = timedelta(seconds=gateway_for(payment.payment_method).key_life_s)
+    key_life = timedelta(seconds=gateway_for(payment.payment_method).refund_key_life_s)
     return Claim(
         refund_id=refund.id,
         transaction_id=payment.id,
@@ -126,7 +128,17 @@ def _why_not(session: Session, payment: Transaction) -> str:
     return ""
 
 
-@calling_task("refunds.send", claim=_claim)
+def _review_when_dead(session: Session, owed: Owed, error: str) -> None:
+    """When a refund has failed for the last time for a reason of ours, a person must look."""
+    if owed.status is not OwedStatus.DEAD:
+        return
+    refund = locks.lock(session, Refund, UUID(owed.arguments["refund_id"]))
+    if refund is not None and refund.status in (RefundStatus.PENDING, RefundStatus.PROCESSING):
+        cause = Cause(why=f"gave up: {error}", request_id=owed.request_id, task_id=owed.id)
+        hand_over_refund(session, refund, because=cause)
+
+
+@calling_task("refunds.send", claim=_claim, on_failure=_review_when_dead)
 def send(debt: Debt, claim: Claim) -> None:
     """Ask the provider for one refund. Safe twice: a second run finds it sent, or looks it up."""
     crash.point("refund.claimed")
@@ -146,7 +158,7 @@ def _call(claim: Claim) -> RefundAnswer | GatewayError:
                 if found.metadata.get("refund_id") == wanted:
                     return found
             if not claim.is_key_alive:
-                raise LookupError("the provider does not know it, and its key has expired")
+                return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
         return gateway.refund(claim.request)
     except GatewayError as error:
         return error
@@ -158,20 +170,44 @@ def _record(
     payment = lock_existing(session, claim.transaction_id)
     refund = locks.lock_existing(session, Refund, claim.refund_id)
     cause = debt.cause("the provider answered")
-    if isinstance(outcome, Unavailable | OutcomeUnknown):
-        refund.error_message = str(outcome)
-        debt.end(session)
-        # The same key again, or a look-up once it has been called: never a second refund.
-        wait = timedelta(seconds=settings().resolve_after_s)
-        enqueue(session, "refunds.send", refund_id=refund.id, due_at=now() + wait)
-        return
     debt.end(session)
+    if isinstance(outcome, GatewayError) and _is_open(debt, claim, outcome):
+        refund.error_message = str(outcome)
+        if outcome.code == EXPIRED:
+            hand_over_refund(session, refund, because=cause.but(str(outcome)))
+        else:
+            _look_later(session, debt, refund, outcome)
+        return
     if isinstance(outcome, GatewayError):
         refund.error_message = outcome.message
         if refund.status == RefundStatus.PROCESSING:
             _fail(session, payment, refund, outcome.message, cause=cause.but(str(outcome)))
         return
     apply(session, payment, refund, outcome, cause=cause)
+
+
+def _is_open(debt: Debt, claim: Claim, outcome: GatewayError) -> bool:
+    """Whether a refund may have been made, or may yet be, in spite of an answer.
+
+    A refusal of our access says nothing of a call before, and after such a call any refusal must
+    be heard twice, with a look in between.
+    """
+    if isinstance(outcome, Unavailable | OutcomeUnknown) or outcome.http_status in OUR_ACCESS:
+        return True
+    return claim.called_before and not debt.arguments.get("was_refused")
+
+
+def _look_later(session: Session, debt: Debt, refund: Refund, outcome: GatewayError) -> None:
+    """Owe the same key again, or a look-up once it has been called: never a second refund."""
+    look_ups: int = debt.arguments.get("look_ups", 0)
+    enqueue(
+        session,
+        "refunds.send",
+        refund_id=refund.id,
+        look_ups=look_ups + 1,
+        was_refused=debt.arguments.get("was_refused", False) or isinstance(outcome, Rejected),
+        due_at=now() + look_up_after(look_ups),
+    )
 
 
 def apply(
@@ -185,6 +221,7 @@ def apply(
     if status == refund.status or not refund.can_move_to(status):
         return
     had_succeeded = refund.status == RefundStatus.SUCCEEDED
+    refund.review_since = None
     cause = cause.but(f"the provider says {answer.state}")
     if status == RefundStatus.FAILED:
         why = answer.failure_reason or f"The provider says {answer.state}."
@@ -262,9 +299,7 @@ def hear(session: Session, payment: Transaction, answer: RefundAnswer, *, cause:
     apply(session, payment, refund, answer, cause=cause)
 
 
-def _payment_to_collect(
-    session: Session, debt: Debt, *, transaction_id: str
-) -> Transaction | None:
+def _payment_to_collect(session: Session, debt: Debt, *, transaction_id: str) -> Transaction | None:
     payment = session.get_one(Transaction, UUID(transaction_id))
     if payment.provider_transaction_id is None:
         # The charge's answer was lost; the look-up will tell.

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 import stripe
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from models.alerts import Alert
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.refunds import Refund, RefundStatus
@@ -85,6 +86,8 @@ def test_a_key_that_was_used_for_something_else_is_left_to_a_person(system, till
     till.wait_for(payment_id, "needs_review")
     assert any("idempotency_error" in line for line in till.told(payment_id))
     assert f"payment {payment_id} needs review" in system.worker.said
+    [raised] = alerts_about(system, payment_id)
+    assert (raised.kind, raised.resolved_at) == ("needs_review", None)
     assert unheard.charges(payment_id) == []
     unheard.webhooks(is_paused=False)
     judge(system)
@@ -124,23 +127,26 @@ def refunds_at(stripe, payment_id):
 def test_a_refund_is_never_sent_again_after_its_keys_life(system, till, paid, unheard):
     refund_id = refund_into_the_dark(system, till, paid, "timeout_before")
     unheard.clear_faults()
-    system.wait_until(lambda: dead_refunds(system, till))
-    [dead] = dead_refunds(system, till)
-    assert dead.arguments == {"refund_id": str(refund_id)}
-    assert "its key has expired" in dead.error
+    hurry(system)
+    system.wait_until(lambda: refund_of(till, refund_id).review_since)
     assert refund_of(till, refund_id).status == RefundStatus.PROCESSING
     assert refunds_at(unheard, paid) == []
+    [raised] = alerts_about(system, refund_id)
+    assert "its key has expired" in raised.message
+    assert not [each for each in owed(system, OwedStatus.DEAD) if each.task == "refunds.send"]
     unheard.webhooks(is_paused=False)
     judge(system)
 
 
-def dead_refunds(system, till):
-    return [each for each in owed(system, OwedStatus.DEAD) if each.company_id == till.company_id]
+def alerts_about(system, row_id):
+    with system.session() as session:
+        return list(session.scalars(select(Alert).where(Alert.subject_id == row_id)))
 
 
 def test_a_refund_that_was_executed_is_found_after_its_keys_life(system, till, paid, unheard):
     refund_id = refund_into_the_dark(system, till, paid, "timeout_after")
     unheard.clear_faults()
+    hurry(system)
     till.wait_for(paid, "partially_refunded")
     assert refund_of(till, refund_id).status == RefundStatus.SUCCEEDED
     assert [each["amount"] for each in refunds_at(unheard, paid)] == [40_00]
