@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -157,25 +158,38 @@ def _shown(call: Call, route: routes.Route, record: errors.Object | None, *, sta
 
 def _checked(request: Request, route: routes.Route) -> Any:
     """Return what was asked, as the route takes it."""
-    kind = request.headers.get("content-type", "")
-    if request.method in ("GET", "DELETE"):
-        given: Any = dict(parse_qsl(request.query, keep_blank_values=True))
-    elif route.is_multipart and kind.startswith(MULTIPART):
-        given = {"content_type": kind, "body": request.body}
-    elif not request.body:
-        given = {}
-    elif not kind.startswith("application/json"):
-        raise errors.ApiError(415)
-    else:
-        try:
-            given = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            raise errors.refused("MALFORMED_REQUEST_JSON", status=400, location="body") from None
+    try:
+        given = _given(request, route)
+    except orjson.JSONDecodeError:
+        raise errors.refused("MALFORMED_REQUEST_JSON", status=400, location="body") from None
     try:
         return route.takes.validate_python(given)
     except ValidationError as wrong:
         location = "query" if request.method in ("GET", "DELETE") else "body"
         raise errors.invalid(wrong.errors(), location=location) from None
+
+
+def _given(request: Request, route: routes.Route) -> Any:
+    kind = request.headers.get("content-type", "")
+    if request.method in ("GET", "DELETE"):
+        return dict(parse_qsl(request.query, keep_blank_values=True))
+    if not request.body:
+        return {}
+    if route.is_multipart and kind.startswith(MULTIPART):
+        return _input(kind, request.body)
+    if not kind.startswith("application/json"):
+        raise errors.ApiError(415)
+    return orjson.loads(request.body)
+
+
+def _input(content_type: str, body: bytes) -> Any:
+    """Return the JSON in the part `input` of a form; the files beside it are not kept."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    for part in message_from_bytes(head + body).walk():
+        if part.get_param("name", header="content-disposition") == "input":
+            payload = part.get_payload(decode=True)
+            return orjson.loads(payload) if isinstance(payload, bytes) else {}
+    return {}
 
 
 def _mocked(request: Request) -> str | None:

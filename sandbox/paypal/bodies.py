@@ -12,6 +12,7 @@ MOMENT = (
     r"([0-5][0-9]|60)([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
 ADDRESS = r"^[^@\s]+@[^@\s]+$"
+CODE = r"^[0-9A-Z_]+$"
 NAME = r"^[0-9a-zA-Z_-]+$"
 LOCALE = r"^[a-z]{2}(?:-[A-Z][a-z]{3})?(?:-(?:[A-Z]{2}|[0-9]{3}))?$"
 URL = r"^[a-z][a-z0-9+.-]*://[^\s]+$"
@@ -34,6 +35,7 @@ Locale = Annotated[str, StringConstraints(min_length=2, max_length=10, pattern=L
 Moment = Annotated[str, StringConstraints(min_length=20, max_length=64, pattern=MOMENT)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=URL)]
 VaultId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=NAME)]
+Code255 = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=CODE)]
 Fields = Annotated[str, StringConstraints(min_length=0, max_length=255, pattern=r"^[a-z_]*$")]
 ShippingPreference = Literal["GET_FROM_FILE", "NO_SHIPPING", "SET_PROVIDED_ADDRESS"]
 UserAction = Literal["CONTINUE", "PAY_NOW"]
@@ -259,3 +261,86 @@ class Patch(Body):
     op: Literal["add", "remove", "replace"]
     path: str
     value: Any = None
+
+
+class EventQuery(Query):
+    """List events."""
+
+    page_size: Annotated[int, Field(ge=1, le=300)] = 10
+    start_time: Moment | None = None
+    end_time: Moment | None = None
+    transaction_id: str | None = None
+    event_type: str | None = None
+    page_token: Annotated[int, Field(ge=0)] = 0
+
+
+class ResendRequest(Body):
+    """Send an event again, to all webhooks where none is named."""
+
+    webhook_ids: Annotated[list[str], Field(max_length=500)] | None = None
+
+
+class TransactionQuery(Query):
+    """Search the account's transactions."""
+
+    start_date: Moment
+    end_date: Moment
+    transaction_id: Annotated[str, StringConstraints(min_length=17, max_length=19)] | None = None
+    transaction_type: str | None = None
+    transaction_status: Literal["D", "P", "S", "V"] | None = None
+    transaction_currency: Code3 | None = None
+    balance_affecting_records_only: Literal["Y", "N"] = "Y"
+    fields: str = "transaction_info"
+    page_size: Annotated[int, Field(ge=1, le=500)] = 100
+    page: Annotated[int, Field(ge=1)] = 1
+
+
+class DisputeQuery(Query):
+    """List disputes."""
+
+    start_time: Moment | None = None
+    disputed_transaction_id: Text255 | None = None
+    page_size: Annotated[int, Field(ge=1, le=50)] = 10
+    next_page_token: Annotated[int, Field(ge=0)] = 0
+    dispute_state: Text2000 | None = None
+    update_time_before: Moment | None = None
+    update_time_after: Moment | None = None
+
+
+class Tracking(Body):
+    """How something was sent."""
+
+    carrier_name: Text255 | None = None
+    carrier_name_other: Text2000 | None = None
+    tracking_number: Text255 | None = None
+    tracking_url: Url | None = None
+
+
+class EvidenceInfo(Body):
+    """What proves it."""
+
+    tracking_info: list[Tracking] | None = None
+    refund_ids: list[Text255] | None = None
+
+
+class Evidence(Body):
+    """One piece of evidence."""
+
+    evidence_type: Code255
+    evidence_info: EvidenceInfo | None = None
+    notes: Text2000 | None = None
+    item_id: Text255 | None = None
+
+
+class EvidenceRequest(Body):
+    """Provide evidence: the part `input` of a form, beside the files."""
+
+    evidences: Annotated[list[Evidence], Field(min_length=1, max_length=100)]
+
+
+class AcceptRequest(Body):
+    """Accept a claim: the money goes back to the payer."""
+
+    note: Text2000 | None = None
+    accept_claim_reason: Code255 | None = None
+    accept_claim_type: Literal["REFUND"] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,10 +49,23 @@ class Book(AnyBook):
         moment = datetime.fromtimestamp(self.now() if at is None else at, UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
+    def within(self, kind: str, start: str | None, end: str | None) -> Iterator[Object]:
+        """Yield the records that were made from one moment to another, newest first."""
+        low = seconds(start) if start else 0
+        high = seconds(end) if end else self.now()
+        for record in self.newest_first(kind):
+            if low <= record["created"] <= high:
+                yield record
+
     def changed(self, record: Object, **shown: Any) -> Object:
         """Change what is shown of a record."""
         record["shown"] |= shown | {"update_time": self.time()}
         return self.put(record)
+
+
+def seconds(moment: str) -> float:
+    """Return a moment that was given, in seconds since 1970."""
+    return datetime.fromisoformat(moment.upper()).timestamp()
 
 
 def shown(record: Object) -> Object:

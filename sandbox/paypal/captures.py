@@ -99,6 +99,11 @@ def refunded(call: Call, record: Object, amount: Decimal) -> None:
     call.book.changed(record, status=status)
 
 
+def left(record: Object) -> Decimal:
+    """Return what can still be given back."""
+    return amounts.of(record["shown"]["amount"]) - Decimal(record["refunded"])
+
+
 def retrieve(call: Call, _params: object, capture_id: str) -> Object:
     """Return a capture."""
     return call.book.get("capture", capture_id, param="capture_id")

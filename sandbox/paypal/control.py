@@ -40,6 +40,18 @@ class Control(AnyControl):
         """Move a refund: a pending one to completed, failed or cancelled; one done to failed."""
         return self.ask("POST", f"refunds/{refund_id}", {"status": status})
 
+    def reverse(self, capture_id: str) -> Json:
+        """Have PayPal take back what is left of a capture; return the refund that it is told as."""
+        return self.ask("POST", f"captures/{capture_id}/reverse")
+
+    def dispute(self, **params: Any) -> Json:
+        """Open a dispute: capture, reason, stage (CHARGEBACK or INQUIRY)."""
+        return self.ask("POST", "disputes", params)
+
+    def end_dispute(self, dispute_id: str, status: str) -> Json:
+        """Decide a dispute: won or lost."""
+        return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
+
     def keep_token(self, **params: Any) -> Json:
         """Put a payer's wallet into the vault: payer (an address), customer (an id)."""
         return self.ask("POST", "payment_tokens", params)

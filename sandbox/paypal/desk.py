@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
-from sandbox.paypal import amounts, approval, captures, payers, refunds, vault
+from sandbox.paypal import amounts, approval, captures, disputes, payers, refunds, vault
 from sandbox.paypal.book import Book, shown
 from sandbox.paypal.call import Call
 from sandbox.paypal.certificates import PEM
@@ -47,6 +47,30 @@ def _move_refund(call: Call, body: Body) -> Object:
     return shown(refunds.move(call, refund, body.get("status", "completed").upper()))
 
 
+def _dispute(call: Call, body: Body) -> Object:
+    """Open a dispute on a capture: a chargeback, or an inquiry where `stage` says so."""
+    capture = call.book.get("capture", body["capture"])
+    return shown(
+        disputes.opened(
+            call,
+            capture,
+            reason=body.get("reason", "MERCHANDISE_OR_SERVICE_NOT_RECEIVED"),
+            stage=body.get("stage", disputes.CHARGEBACK),
+        )
+    )
+
+
+def _end_dispute(call: Call, body: Body) -> Object:
+    """Decide a dispute: `status` is won or lost."""
+    outcome = disputes.WON if body.get("status") == "won" else disputes.LOST
+    return shown(disputes.decide(call, call.book.get("dispute", body["id"]), outcome))
+
+
+def _reverse(call: Call, body: Body) -> Object:
+    """Have PayPal take back what is left of a capture."""
+    return shown(refunds.reverse(call, call.book.get("capture", body["id"])))
+
+
 def _keep_token(call: Call, body: Body) -> Object:
     """Keep the wallet of `payer` for `customer`, as if the payer had agreed."""
     email = body.get("payer", payers.PAYER)
@@ -68,6 +92,9 @@ class Desk(AnyDesk):
     deeds = {  # noqa: RUF012  declared as ClassVar where it is inherited from
         ("POST", "approve/*"): approval.finished,
         ("POST", "captures/*"): _settle,
+        ("POST", "captures/*/reverse"): _reverse,
+        ("POST", "disputes"): _dispute,
+        ("POST", "disputes/*"): _end_dispute,
         ("POST", "payment_tokens"): _keep_token,
         ("POST", "payment_tokens/*"): _change_token,
         ("POST", "refunds"): _refund,
@@ -108,7 +135,7 @@ class Desk(AnyDesk):
         Amounts are in hundredths, also where a currency has no decimals but for JPY.
         """
         custom = {} if transaction_id is None else {"custom_id": transaction_id}
-        return [_charge(one) for one in self.book.newest_first("capture", **custom)][::-1]
+        return [self._charge(one) for one in self.book.newest_first("capture", **custom)][::-1]
 
     def whole_book(self) -> Object:
         """Return every object, `by_transaction` and `totals` by currency."""
@@ -127,23 +154,31 @@ class Desk(AnyDesk):
             totals["refunded"] += charge["amount_refunded"]
         return whole
 
-
-def _charge(record: Object) -> Object:
-    capture = shown(record)
-    currency = capture["amount"]["currency_code"]
-    status = OUTCOMES[capture["status"]]
-    amount = _minor(amounts.of(capture["amount"]), currency)
-    return {
-        "id": record["id"],
-        "order": record["order"],
-        "status": status,
-        "transaction_id": record["custom_id"],
-        "metadata": {"transaction_id": record["custom_id"]} if record["custom_id"] else {},
-        "currency": currency.lower(),
-        "amount": amount,
-        "amount_captured": amount if status == "succeeded" else 0,
-        "amount_refunded": _minor(Decimal(record["refunded"]), currency),
-    }
+    def _charge(self, record: Object) -> Object:
+        capture = shown(record)
+        currency = capture["amount"]["currency_code"]
+        status = OUTCOMES[capture["status"]]
+        reversals = [
+            amounts.of(shown(one)["amount"])
+            for one in self.book.newest_first("refund", capture=record["id"])
+            if one["is_reversal"]
+        ]
+        taken_back = sum(reversals, Decimal(0))
+        given_back = Decimal(record["refunded"]) - taken_back
+        amount = _minor(amounts.of(capture["amount"]), currency)
+        return {
+            "id": record["id"],
+            "order": record["order"],
+            "status": status,
+            "transaction_id": record["custom_id"],
+            "metadata": {"transaction_id": record["custom_id"]} if record["custom_id"] else {},
+            "currency": currency.lower(),
+            "amount": amount,
+            "amount_captured": amount if status == "succeeded" else 0,
+            "amount_refunded": _minor(given_back, currency),
+            "amount_reversed": _minor(taken_back, currency),
+            "is_disputed": record["disputed"] is not None,
+        }
 
 
 def _minor(amount: Decimal, currency: str) -> int:

@@ -87,6 +87,8 @@ ISSUES = {
     "PAYMENT_TYPE_NOT_SUPPORTED_FOR_INTENT": "Provided payment type not supported for order "
     "intent. Payment authorizations are supported only for order with `intent=AUTHORIZE` and "
     "payment captures are supported only for order with `intent=CAPTURE`.",
+    # What the search for transactions refuses.
+    "INVALID_DATE_RANGE": "The range of dates is greater than 31 days, or ends before it starts.",
     # What stands in the way of a refund.
     "CAPTURE_FULLY_REFUNDED": "The capture has already been fully refunded",
     "PENDING_CAPTURE": "Cannot initiate a refund as the capture is pending. Capture is typically "
@@ -97,6 +99,9 @@ ISSUES = {
     "REFUND_NOT_ALLOWED": "Capture cannot be refunded.",
     "REFUND_NOT_PERMITTED_DUE_TO_CHARGEBACK": "Refunds are not allowed on this capture due to a "
     "chargeback on the card or bank. Please contact the payee to resolve the chargeback.",
+    # What a dispute does not allow.
+    "ACTION_NOT_ALLOWED_IN_CURRENT_DISPUTE_STATE": "The requested action is not allowed in the "
+    "current state of the dispute.",
     "TRANSACTION_DISPUTED": "Partial refunds cannot be offered at this time because there is an "
     "open case on this transaction. Visit the PayPal Resolution Center to review this case.",
 }

@@ -17,11 +17,16 @@ REFUNDS = frozenset(
         "refund_pending",  # the next refund stays pending until it is settled on command
     }
 )
+REPORTING = frozenset(
+    {
+        "reporting_late",  # the search for transactions is delay_ms behind
+    }
+)
 REFUSED = frozenset(
     {
         "key_in_use",  # 409: a request with the same PayPal-Request-Id is being executed
         "token_expired",  # 401: the access token is not taken any more
     }
 )
-KINDS = PAYMENTS | REFUNDS | REFUSED
+KINDS = PAYMENTS | REFUNDS | REFUSED | REPORTING
 STRIKING = WIRE | REFUSED

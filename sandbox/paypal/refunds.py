@@ -30,14 +30,40 @@ def create(call: Call, body: RefundRequest, capture_id: str) -> Object:
 def made(call: Call, capture: Object, said: dict[str, Any], *, status: str) -> Object:
     """Refund a capture; one that will fail succeeds first, as at PayPal."""
     amount = _amount(capture, said.get("amount"))
-    invoice_id = said.get("invoice_id")
-    _check_invoice(call, invoice_id)
+    _check_invoice(call, said.get("invoice_id"))
+    record = _kept(call, capture, amount, said)
+    if status == "PENDING":
+        record["shown"] |= {"status": status, "status_details": {"reason": "ECHECK"}}
+    _tell(call, record)
+    if status == "FAILED":
+        call.afterwards.append(lambda: move(call, record, "FAILED"))
+    return record
+
+
+def reverse(call: Call, capture: Object) -> Object:
+    """Give back what is left of a capture, as PayPal does without asking the merchant."""
+    record = _kept(call, capture, captures.left(capture), {}, is_reversal=True)
+    money = record["shown"]["amount"]
+    summary = f"A {money['currency_code']} {money['value']} capture payment was reversed"
+    call.happened(
+        "PAYMENT.CAPTURE.REVERSED", "refund", whole(call, record), summary, about=record["id"]
+    )
+    return record
+
+
+def _kept(
+    call: Call,
+    capture: Object,
+    amount: Decimal,
+    said: dict[str, Any],
+    *,
+    is_reversal: bool = False,
+) -> Object:
     refund_id, currency = new_id(), capture["shown"]["amount"]["currency_code"]
-    custom_id = said.get("custom_id") or capture["custom_id"]
     total = Decimal(capture["refunded"]) + amount
     shown: Object = {
         "id": refund_id,
-        "status": "PENDING" if status == "PENDING" else "COMPLETED",
+        "status": "COMPLETED",
         "amount": amounts.money(amount, currency),
         "seller_payable_breakdown": {
             "gross_amount": amounts.money(amount, currency),
@@ -52,24 +78,26 @@ def made(call: Call, capture: Object, said: dict[str, Any], *, status: str) -> O
             call.link(f"{captures.PATH}/{capture['id']}", "up"),
         ],
     }
-    told = {"custom_id": custom_id, "invoice_id": invoice_id or capture["invoice_id"]}
-    told["note_to_payer"] = said.get("note_to_payer")
+    told = {
+        "custom_id": said.get("custom_id") or capture["custom_id"],
+        "invoice_id": said.get("invoice_id") or capture["invoice_id"],
+        "note_to_payer": said.get("note_to_payer"),
+    }
     shown |= {name: text for name, text in told.items() if text}
-    if status == "PENDING":
-        shown["status_details"] = {"reason": "ECHECK"}
-    record = call.book.keep(
-        "refund", shown, capture=capture["id"], order=capture["order"], invoice_id=invoice_id
-    )
     captures.refunded(call, capture, amount)
-    _tell(call, record)
-    if status == "FAILED":
-        call.afterwards.append(lambda: move(call, record, "FAILED"))
-    return record
+    return call.book.keep(
+        "refund",
+        shown,
+        capture=capture["id"],
+        order=capture["order"],
+        invoice_id=said.get("invoice_id"),
+        is_reversal=is_reversal,
+    )
 
 
 def _amount(capture: Object, given: Object | None) -> Decimal:
     currency = capture["shown"]["amount"]["currency_code"]
-    left = amounts.of(capture["shown"]["amount"]) - Decimal(capture["refunded"])
+    left = captures.left(capture)
     amount = amounts.checked(given, no_decimals="DECIMALS_NOT_SUPPORTED") if given else left
     _check_state(capture, left, amount)
     if given and given["currency_code"] != currency:

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sandbox.paypal import bodies, captures, orders, refunds, vault
+from sandbox.paypal import bodies, captures, disputes, events, orders, refunds, reporting, vault
 from sandbox.paypal.book import ORDER_KEY_S, PAYMENT_KEY_S, VAULT_KEY_S, shown
-from sandbox.paypal.call import Call, Operation
+from sandbox.paypal.call import EVENTS, Call, Operation
 from sandbox.paypal.errors import Object
 
-CREATED, OK, NOTHING = 201, 200, 204
+OK, CREATED, ACCEPTED, NOTHING = 200, 201, 202, 204
 
 
 def as_it_is(_call: Call, record: Object) -> Object:
@@ -80,6 +80,24 @@ ROUTES = (
         run=vault.delete,
         takes=TypeAdapter(bodies.Nothing),
         status=NOTHING,
+    ),
+    _get(EVENTS, events.listed, bodies.EventQuery),
+    _get(f"{EVENTS}/*", events.retrieve),
+    _post(f"{EVENTS}/*/resend", events.resend, bodies.ResendRequest, status=ACCEPTED),
+    _get(reporting.PATH, reporting.listed, bodies.TransactionQuery),
+    _get(disputes.PATH, disputes.listed, bodies.DisputeQuery),
+    _get(f"{disputes.PATH}/*", disputes.retrieve, show=disputes.whole),
+    _post(
+        f"{disputes.PATH}/*/accept-claim",
+        disputes.accept,
+        bodies.AcceptRequest,
+        is_multipart=True,
+    ),
+    _post(
+        f"{disputes.PATH}/*/provide-evidence",
+        disputes.provide_evidence,
+        bodies.EvidenceRequest,
+        is_multipart=True,
     ),
 )
 COMPILED = [
