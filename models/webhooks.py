@@ -47,7 +47,6 @@ HANDLED: dict[str, frozenset[str]] = {
     "paypal": frozenset(
         {
             "CHECKOUT.ORDER.APPROVED",
-            "CHECKOUT.PAYMENT-APPROVAL.REVERSED",
             "PAYMENT.CAPTURE.COMPLETED",
             "PAYMENT.CAPTURE.PENDING",
             "PAYMENT.CAPTURE.DECLINED",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from models.clock import now
 from models.invoices import Invoice, credit
 from models.ledger import Account
 from models.money import Money
+from models.outbox import enqueue
 from models.refunds import follow
 from models.timeline import Cause, note
 from models.transactions import (
@@ -32,6 +34,7 @@ from tasks import declines
 from worker import telemetry
 from worker.events import announce, announce_invoice
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
+from worker.settings import settings
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +78,25 @@ def apply(
         if payment.move_if_allowed(Status.CANCELED, because=because):
             dunning.clear(session, payment, because=because)
     elif _may_be_open(session, payment, cause):
-        if intent.status is IntentStatus.REQUIRES_ACTION:
-            _wait(attempt, AttemptStatus.REQUIRES_ACTION)
-            payment.move_if_allowed(Status.REQUIRES_ACTION, because=cause.but(ACTION_NEEDED))
-        else:
-            _wait(attempt, AttemptStatus.PROCESSING)
-            payment.move_if_allowed(Status.PROCESSING, because=cause.but(AT_WORK))
+        _leave_open(session, payment, attempt, intent, cause)
+
+
+def _leave_open(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    intent: Intent,
+    cause: Cause,
+) -> None:
+    """Record that the customer or the provider has still to do something."""
+    if intent.status is not IntentStatus.REQUIRES_ACTION:
+        _wait(attempt, AttemptStatus.PROCESSING)
+        payment.move_if_allowed(Status.PROCESSING, because=cause.but(AT_WORK))
+        return
+    _wait(attempt, AttemptStatus.REQUIRES_ACTION)
+    payment.move_if_allowed(Status.REQUIRES_ACTION, because=cause.but(ACTION_NEEDED))
+    if intent.is_approved:
+        owe_capture(session, payment, intent.provider_id)
 
 
 def fail(
@@ -93,6 +109,7 @@ def fail(
 ) -> None:
     """Record a decline, or a refusal that no retry can help."""
     if attempt is not None:
+        cause = caused_by(cause, attempt, error.provider_request_id)
         attempt.error_code, attempt.error_message = error.code[:100], error.message
         attempt.provider_request_id = error.provider_request_id or attempt.provider_request_id
         if isinstance(error, Declined):
@@ -277,14 +294,28 @@ def _wait(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
 def attempt_behind(payment: Transaction, intent: Intent) -> PaymentAttempt | None:
     """Return the attempt that made `intent`: by the provider's id, else by our id in it."""
     our_id = intent.metadata.get("attempt_id")
-    by_id = [each for each in payment.attempts if each.provider_id == intent.provider_id]
+    # The newest: what was declined may have been tried again with the same intent.
+    by_id = [each for each in reversed(payment.attempts) if each.provider_id == intent.provider_id]
     by_ours = [each for each in payment.attempts if str(each.id) == our_id]
     return next(iter([*by_id, *by_ours]), None)
 
 
+def owe_capture(session: Session, payment: Transaction, order_id: str) -> None:
+    """Owe the capture of what the customer has approved."""
+    wait = timedelta(seconds=settings().resolve_after_s)
+    enqueue(
+        session,
+        "payments.capture",
+        transaction_id=payment.id,
+        order_id=order_id,
+        due_at=now() + wait,
+    )
+
+
 def caused_by(cause: Cause, attempt: PaymentAttempt, provider_request_id: str) -> Cause:
     """Return `cause` with the attempt and the provider's request id."""
-    return replace(cause, attempt_id=attempt.id, provider_request_id=provider_request_id or None)
+    request_id = provider_request_id or cause.provider_request_id
+    return replace(cause, attempt_id=attempt.id, provider_request_id=request_id)
 
 
 def exact(text: str) -> Decimal:

@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from models import locks
+from models.alerts import Severity
 from models.clock import now
-from models.outbox import Owed, OwedStatus
+from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause
 from models.webhooks import PaymentWebhook, WebhookStatus
-from tasks import method_events, payment_events
+from tasks import method_events, payment_events, paypal_events
 from tasks.handlers import Body, Handler, Hold
 from worker import crash, telemetry
-from worker.app import task
+from worker.alerts import alert
+from worker.app import Debt, calling_task, task
+from worker.database import in_transaction
+from worker.gateways.paypal.verification import check
+from worker.intake import VERIFYING
+from worker.settings import settings
+from worker.signatures import Refused
 
 log = logging.getLogger(__name__)
 
 DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED)
 HANDLERS: dict[str, dict[str, Handler]] = {
     "stripe": {**payment_events.STRIPE, **method_events.STRIPE},
+    "paypal": {**paypal_events.PAYPAL},
 }
 
 
@@ -36,7 +45,8 @@ def _handler_of(event: PaymentWebhook) -> Handler | None:
 
 def _body_of(event: PaymentWebhook) -> Body:
     """Return the object that an event tells of, as it then was."""
-    body: Body = event.payload["data"]["object"]
+    payload = event.payload
+    body: Body = payload["data"]["object"] if event.provider == "stripe" else payload["resource"]
     return body
 
 
@@ -73,6 +83,15 @@ def handle(session: Session, cause: Cause, *, event_id: str) -> None:
     event = locks.lock_existing(session, PaymentWebhook, UUID(event_id))
     if event.status in DONE:
         return
+    if not event.is_vouched_for:
+        enqueue(session, VERIFYING, event_id=event.id)
+        return
+    _act(session, event, cause)
+    crash.point("webhook.applied")
+
+
+def _act(session: Session, event: PaymentWebhook, cause: Cause) -> None:
+    """Hand a locked event to the handler of its type."""
     handler = _handler_of(event)
     because = replace(cause, why=event.event_type, event_id=event.provider_event_id)
     about = handler.act(session, _body_of(event), because) if handler else None
@@ -82,7 +101,78 @@ def handle(session: Session, cause: Cause, *, event_id: str) -> None:
     event.company_id, event.transaction_id = about.company_id, about.transaction_id
     event.subject_id = about.subject_id
     _finish(event, WebhookStatus.COMPLETED)
+
+
+@dataclass(frozen=True)
+class Unverified:
+    """An event that anybody may have sent."""
+
+    event_id: UUID
+    provider: str
+    body: bytes
+    headers: dict[str, str]
+    received_at: datetime
+
+
+def _claim_unverified(session: Session, debt: Debt, *, event_id: str) -> Unverified | None:
+    event = locks.lock_existing(session, PaymentWebhook, UUID(event_id))
+    if event.status in DONE or event.raw_body is None:
+        debt.end(session)
+        return None
+    return Unverified(
+        event.id, event.provider, event.raw_body, event.headers or {}, event.created_at
+    )
+
+
+@calling_task(VERIFYING, claim=_claim_unverified, on_failure=_mark_failed)
+def verify(debt: Debt, unverified: Unverified) -> None:
+    """Find out whether the provider sent an event; only then act on it.
+
+    Safe twice: what has been acted on is left alone. A certificate that cannot be fetched is a
+    failure, and it is tried again.
+    """
+    try:
+        check(
+            unverified.body,
+            unverified.headers,
+            webhook_id=settings().paypal_webhook_id,
+            at=unverified.received_at,
+        )
+    except Refused as refusal:
+        in_transaction(_refuse, None, debt, unverified.event_id, str(refusal))
+    else:
+        in_transaction(_act_verified, None, debt, unverified.event_id)
+
+
+def _act_verified(session: Session, debt: Debt, event_id: UUID) -> None:
+    debt.end(session)
+    event = locks.lock_existing(session, PaymentWebhook, event_id)
+    if event.status in DONE:
+        return
+    event.verified_at = now()
+    _act(session, event, debt.cause(VERIFYING))
     crash.point("webhook.applied")
+
+
+def _refuse(session: Session, debt: Debt, event_id: UUID, why: str) -> None:
+    """Keep a forged event for people to see; the event whose id it bears may still come."""
+    debt.end(session)
+    event = locks.lock_existing(session, PaymentWebhook, event_id)
+    event.status = WebhookStatus.FAILED
+    event.account = f"forged:{event.id.hex}"
+    event.error_message = f"Refused: {why}"
+    event.next_retry_at = None
+    telemetry.count(
+        "webhooks.handled", provider=event.provider, type=event.event_type, outcome="forged"
+    )
+    alert(
+        session,
+        "webhook_refused",
+        severity=Severity.WARNING,
+        open_key=f"webhook_refused:{event.provider}",
+        message=f"An event in {event.provider}'s name was refused: {why} Somebody forges events, "
+        "or the webhook's id in the settings is wrong.",
+    )
 
 
 def _finish(event: PaymentWebhook, status: WebhookStatus) -> None:

@@ -1,0 +1,249 @@
+"""Capturing what the customer has approved at the provider's own pages: claim, call, record.
+
+An order can be captured once, whatever the key: so a capture may always be tried again, and one
+whose outcome is unknown is looked up by the order's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from models.clock import now
+from models.invoices import Invoice, InvoiceStatus
+from models.outbox import enqueue
+from models.timeline import note
+from models.transactions import (
+    AttemptStatus,
+    PaymentAttempt,
+    Status,
+    Transaction,
+    lock,
+    lock_existing,
+    open_of_invoice,
+    start_attempt,
+)
+from tasks import kept_methods, settlement
+from worker import crash, replies, telemetry
+from worker.app import Debt, calling_task
+from worker.database import in_transaction
+from worker.gateways import gateway_for
+from worker.gateways.base import (
+    Declined,
+    GatewayError,
+    Intent,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
+from worker.settings import settings
+
+# In which an attempt may be captured: it waits for the customer, or nobody knows what a capture
+# did, or its caller has died.
+CAPTURABLE = (AttemptStatus.REQUIRES_ACTION, AttemptStatus.UNKNOWN, AttemptStatus.CALLING)
+# In which a payment can still be paid: open, or declined and approved anew.
+PAYABLE = (Status.REQUIRES_ACTION, Status.PROCESSING, Status.PENDING, Status.FAILED)
+TRIES = 5
+# Of what was surely not executed: at once and after 1, 2, 4, 8 minutes. An approval lasts hours.
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An approved order that this task alone may capture."""
+
+    attempt_id: UUID
+    transaction_id: UUID
+    provider: str
+    order_id: str
+    leased_until: datetime | None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key, one an attempt."""
+        return f"capture-{self.attempt_id}"
+
+    def holds(self, attempt: PaymentAttempt) -> bool:
+        """Whether nobody has taken the attempt over since."""
+        return attempt.status == AttemptStatus.CALLING and attempt.leased_until == self.leased_until
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """There is nothing to capture; whoever waits is told where the payment stands."""
+
+    answer: dict[str, object]
+
+
+def _claim(
+    session: Session, debt: Debt, *, transaction_id: str, order_id: str = "", **_then: object
+) -> Capture | Nothing | None:
+    moment = now()
+    payment = lock(session, UUID(transaction_id))
+    if payment is None:
+        debt.end(session)
+        return None
+    attempt = _attempt_of(payment, order_id or payment.provider_transaction_id)
+    if attempt is not None and attempt.is_leased(moment):
+        debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
+        return None
+    if attempt is None or not _may_capture(session, debt, payment, attempt):
+        debt.end(session)
+        return Nothing(_told(payment))
+    if debt.waits_for(session, attempt.provider):
+        return None
+    if attempt.status not in CAPTURABLE:
+        attempt = start_attempt(payment, attempt.request)
+        attempt.provider_id = payment.provider_transaction_id
+    attempt.lease(moment, for_s=settings().claim_lease_s)
+    payment.move_if_allowed(Status.PROCESSING, because=debt.cause("claimed for a capture"))
+    return Capture(
+        attempt_id=attempt.id,
+        transaction_id=payment.id,
+        provider=attempt.provider,
+        order_id=attempt.provider_id or "",
+        leased_until=attempt.leased_until,
+    )
+
+
+def _attempt_of(payment: Transaction, order_id: str | None) -> PaymentAttempt | None:
+    """Return the newest attempt at an order; one whose answer was lost learns its id here."""
+    for attempt in reversed(payment.attempts):
+        if attempt.provider_id is None and attempt.status in CAPTURABLE:
+            attempt.provider_id = order_id
+            payment.provider_transaction_id = order_id
+        if order_id and attempt.provider_id == order_id:
+            return attempt
+    return None
+
+
+def _may_capture(
+    session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt
+) -> bool:
+    """Whether the money may be taken: what was given up, or is paid otherwise, never is."""
+    if payment.status not in PAYABLE or attempt.status in (
+        AttemptStatus.PROCESSING,
+        AttemptStatus.SUCCEEDED,
+        AttemptStatus.CANCELED,
+    ):
+        return False
+    other = open_of_invoice(session, payment.invoice_id)
+    invoice = session.get_one(Invoice, payment.invoice_id, populate_existing=True)
+    if other in (None, payment.id) and (
+        invoice.status is InvoiceStatus.OPEN and payment.amount <= invoice.due.amount
+    ):
+        return True
+    because = debt.cause("the invoice is paid, or being paid, otherwise")
+    note(session, payment, what="not_captured", because=because)
+    return False
+
+
+@calling_task("payments.capture", claim=_claim)  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object
+def capture(debt: Debt, claimed: Capture | Nothing) -> None:
+    """Capture an approved order. Safe twice: the second run finds it captured, here or there."""
+    if isinstance(claimed, Nothing):
+        answer = claimed.answer
+        subject = UUID(debt.arguments["transaction_id"])
+    else:
+        crash.point("capture.claimed")
+        outcome = _call(claimed)
+        crash.point("capture.called")
+        answer = in_transaction(_record, debt.company_id, debt, claimed, outcome)
+        crash.point("capture.recorded")
+        subject = claimed.transaction_id
+    replies.tell(subject, answer, key=debt.reply)
+
+
+def _call(claim: Capture) -> Intent | GatewayError:
+    with telemetry.bind(attempt=claim.attempt_id):
+        try:
+            return gateway_for(claim.provider).capture(key=claim.key, provider_id=claim.order_id)
+        except GatewayError as error:
+            return error
+
+
+def _record(
+    session: Session, debt: Debt, claim: Capture, outcome: Intent | GatewayError
+) -> dict[str, object]:
+    payment = lock_existing(session, claim.transaction_id)
+    attempt = next(each for each in payment.attempts if each.id == claim.attempt_id)
+    cause = debt.cause("the provider answered")
+    debt.end(session)
+    if isinstance(outcome, Intent):
+        note(
+            session,
+            payment,
+            what="answer",
+            because=settlement.caused_by(cause, attempt, outcome.provider_request_id),
+            detail={"intent": outcome.provider_id, "status": str(outcome.status)},
+        )
+        if claim.holds(attempt) or outcome.status in settlement.FINAL:
+            settlement.apply(session, payment, attempt, outcome, cause=cause)
+            kept_methods.keep(session, payment, outcome.kept_method, cause=cause)
+    elif not claim.holds(attempt):
+        note(session, payment, what="late", because=cause.but(f"heard too late: {outcome}"))
+    elif isinstance(outcome, Unavailable):
+        _try_again(session, payment, attempt, outcome, debt)
+    elif isinstance(outcome, OutcomeUnknown):
+        _look_up(session, payment, attempt, outcome, debt)
+    elif isinstance(outcome, Declined | Rejected):
+        settlement.fail(session, payment, attempt, outcome, cause=cause)
+    return _told(payment, outcome)
+
+
+def _try_again(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt,
+    outcome: Unavailable,
+    debt: Debt,
+) -> None:
+    """Leave it to the customer and to us: it was not executed, and stays approved."""
+    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
+    attempt.status = AttemptStatus.REQUIRES_ACTION
+    attempt.leased_until = None
+    payment.move_if_allowed(Status.REQUIRES_ACTION, because=debt.cause(f"not executed: {outcome}"))
+    tries: int = debt.arguments.get("tries", 0) + 1
+    if tries >= TRIES:
+        return
+    wait_s = max(settings().outbox_backoff_s * 2 ** (tries - 1), outcome.retry_after_s or 0)
+    enqueue(
+        session,
+        "payments.capture",
+        transaction_id=payment.id,
+        order_id=attempt.provider_id,
+        tries=tries,
+        due_at=now() + timedelta(seconds=wait_s),
+    )
+
+
+def _look_up(
+    session: Session,
+    payment: Transaction,
+    attempt: PaymentAttempt,
+    outcome: OutcomeUnknown,
+    debt: Debt,
+) -> None:
+    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
+    attempt.status = AttemptStatus.UNKNOWN
+    attempt.leased_until = None
+    telemetry.count("payments.unknown", provider=attempt.provider)
+    note(session, payment, what="unknown", because=debt.cause(f"outcome unknown: {outcome}"))
+    enqueue(
+        session,
+        "lookups.resolve",
+        transaction_id=payment.id,
+        due_at=now() + timedelta(seconds=settings().resolve_after_s),
+    )
+
+
+def _told(payment: Transaction, outcome: Intent | GatewayError | None = None) -> dict[str, object]:
+    link = outcome.approve_url if isinstance(outcome, Intent) else ""
+    return {
+        "transaction_id": str(payment.id),
+        "status": str(payment.status),
+        "client_secret": None,
+        "approve_url": link or None,
+    }

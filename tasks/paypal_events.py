@@ -1,0 +1,198 @@
+"""PayPal's events: which payment is meant, and what each does to it.
+
+The object that an event tells of is named by our ids in its `custom_id`; one that was made at
+PayPal itself, by the order or the capture that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.base import across_companies, turn_to
+from models.methods import PaymentMethod
+from models.outbox import enqueue
+from models.timeline import Cause, note
+from models.transactions import PaymentAttempt, Provider, Status, Transaction, lock_existing
+from tasks import kept_methods, refunds, settlement
+from tasks.handlers import About, Body, Handler, NotYet
+from worker import telemetry
+from worker.gateways.paypal.translate import (
+    intent_of_capture,
+    link_of,
+    metadata_of,
+    method_of,
+    refund_of,
+)
+
+Effect = Callable[[Session, Transaction, Body, Cause], None]
+
+BECAUSE = "an event tells whose it is only by the object that it names"
+
+
+def of_payment(effect: Effect) -> Handler:
+    """Return the handler that has this effect on the payment that an event's object is about."""
+
+    def act(session: Session, body: Body, cause: Cause) -> About | None:
+        payment = _payment_of(session, body, cause)
+        if payment is None:
+            return None
+        with telemetry.bind(transaction_id=payment.id, company_id=payment.company_id):
+            note(session, payment, what="event", because=cause)
+            effect(session, payment, body, cause)
+        return About(payment.company_id, payment.id)
+
+    return Handler(act)
+
+
+def _payment_of(session: Session, body: Body, cause: Cause) -> Transaction | None:
+    """Return the payment that an object is about, locked, and turn the session to its company.
+
+    Raises:
+        NotYet: the object carries ids of ours, but the row is not there.
+    """
+    ours = metadata_of(_custom_id_in(body))
+    our_id = _uuid(ours.get("transaction_id"))
+    query = select(Transaction.id, Transaction.company_id).where(
+        Transaction.payment_method == Provider.PAYPAL
+    )
+    if our_id is not None:
+        query = query.where(Transaction.id == our_id)
+    elif order_id := _order_of(body):
+        attempts = select(PaymentAttempt.transaction_id).where(
+            PaymentAttempt.provider == Provider.PAYPAL, PaymentAttempt.provider_id == order_id
+        )
+        query = query.where(
+            Transaction.id.in_(session.scalars(across_companies(attempts, because=BECAUSE)).all())
+        )
+    elif capture_id := _capture_of(body):
+        query = query.where(Transaction.payment_processor_id == capture_id)
+    else:
+        return None
+    found = session.execute(across_companies(query, because=BECAUSE)).first()
+    if found is None:
+        if our_id is not None:
+            raise NotYet(f"no payment {our_id} yet")
+        return None
+    turn_to(session, found.company_id, request_id=cause.request_id)
+    return lock_existing(session, found.id)
+
+
+def _custom_id_in(body: Body) -> str | None:
+    """Return our ids in a capture or a refund, else in an order's purchase unit."""
+    units = body.get("purchase_units") or [{}]
+    found = body.get("custom_id") or units[0].get("custom_id")
+    return found if isinstance(found, str) else None
+
+
+def _order_of(body: Body) -> str:
+    """Return the order's id: the object's own, or the one that it is related to."""
+    if "purchase_units" in body:
+        return str(body.get("id") or "")
+    related = (body.get("supplementary_data") or {}).get("related_ids") or {}
+    return str(related.get("order_id") or "")
+
+
+def _capture_of(body: Body) -> str:
+    """Return the id of the capture that a refund is of: the end of its link upwards."""
+    return link_of(body, "up").rpartition("/")[2]
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _approved(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:  # noqa: ARG001
+    """The payer has agreed: take the money."""
+    enqueue(session, "payments.capture", transaction_id=payment.id, order_id=str(body["id"]))
+
+
+def _captured(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
+    """Apply a capture that took the money as the event tells it."""
+    intent = intent_of_capture(body)
+    if intent is None:
+        _refresh(session, payment, payment.provider_transaction_id or "", cause)
+        return
+    attempt = settlement.attempt_behind(payment, intent)
+    settlement.apply(session, payment, attempt, intent, cause=cause)
+
+
+def _doubt(status: Status) -> Effect:
+    """Return the effect of a state that is not final: fetch, if it would change anything."""
+
+    def effect(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
+        if payment.status == status or not payment.can_move_to(status):
+            return
+        _refresh(session, payment, _order_of(body) or payment.provider_transaction_id or "", cause)
+
+    return effect
+
+
+def _refresh(session: Session, payment: Transaction, order_id: str, cause: Cause) -> None:
+    enqueue(
+        session,
+        "lookups.refresh",
+        transaction_id=payment.id,
+        intent_id=order_id,
+        why=cause.why,
+        event_id=cause.event_id,
+    )
+
+
+def _refund(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
+    """Apply a refund's state; one that is not ours was made at PayPal."""
+    answer = refund_of(body)
+    refund = refunds.behind(session, answer) or refunds.adopt(session, payment, answer, cause=cause)
+    refunds.apply(session, payment, refund, answer, cause=cause)
+
+
+def _reversed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:  # noqa: ARG001
+    """PayPal has taken a payment back itself: have its refunds listed."""
+    enqueue(session, "refunds.collect", transaction_id=payment.id)
+
+
+def _kept(session: Session, body: Body, cause: Cause) -> About | None:
+    """Keep a payment token that PayPal made of what an order of ours was paid with."""
+    order_id = (body.get("metadata") or {}).get("order_id")
+    payment = _payment_of(session, {"id": order_id, "purchase_units": []}, cause)
+    if not order_id or payment is None:
+        return None  # made without a payment: whoever asked for it keeps it
+    kept = kept_methods.keep(session, payment, method_of(body), cause=cause)
+    return About(payment.company_id, payment.id, kept.id if kept else None)
+
+
+def _forgotten(session: Session, body: Body, cause: Cause) -> About | None:
+    """The payer has withdrawn a method, or we have: look it up and believe that."""
+    query = select(PaymentMethod.id, PaymentMethod.company_id).where(
+        PaymentMethod.provider == Provider.PAYPAL, PaymentMethod.provider_id == str(body["id"])
+    )
+    found = session.execute(across_companies(query, because=BECAUSE)).one_or_none()
+    if found is None:
+        return None
+    turn_to(session, found.company_id, request_id=cause.request_id)
+    method = session.get_one(PaymentMethod, found.id)
+    note(session, method, what="event", because=cause)
+    if method.is_active:
+        enqueue(session, "methods.refresh", method_id=method.id)
+    return About(method.company_id, subject_id=method.id)
+
+
+PAYPAL: dict[str, Handler] = {
+    "CHECKOUT.ORDER.APPROVED": of_payment(_approved),
+    "PAYMENT.CAPTURE.COMPLETED": of_payment(_captured),
+    "PAYMENT.CAPTURE.PENDING": of_payment(_doubt(Status.PROCESSING)),
+    "PAYMENT.CAPTURE.DECLINED": of_payment(_doubt(Status.FAILED)),
+    "PAYMENT.CAPTURE.DENIED": of_payment(_doubt(Status.FAILED)),
+    "PAYMENT.CAPTURE.REFUNDED": of_payment(_refund),
+    "PAYMENT.CAPTURE.REVERSED": of_payment(_reversed),
+    "PAYMENT.REFUND.PENDING": of_payment(_refund),
+    "PAYMENT.REFUND.FAILED": of_payment(_refund),
+    "VAULT.PAYMENT-TOKEN.CREATED": Handler(_kept),
+    "VAULT.PAYMENT-TOKEN.DELETED": Handler(_forgotten),
+}
