@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from worker.gateways.base import Gateway
+from worker.gateways.base import DisputeGateway, Gateway
 from worker.settings import settings
 
 
@@ -42,3 +42,15 @@ def gateway_for(provider: str) -> Gateway:
             cancel_url=chosen.paypal_cancel_url,
         )
     raise UnknownProvider(provider)
+
+
+def disputes_at(provider: str) -> DisputeGateway:
+    """Return the gateway at which disputes are answered.
+
+    Raises:
+        UnknownProvider: it has no way to answer them but its own pages.
+    """
+    gateway = gateway_for(provider)
+    if not isinstance(gateway, DisputeGateway):
+        raise UnknownProvider(provider)
+    return gateway

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
+from models.disputes import DisputeStatus
 from models.money import Money
 from schedules.declines import Advice as Advice  # noqa: PLC0414  a gateway's word too
 from worker.signatures import Event
@@ -159,6 +160,33 @@ class RefundAnswer:
     provider_request_id: str = ""
 
 
+@dataclass(frozen=True)
+class Movement:
+    """What a bank took for a dispute (below zero) or gave back; the provider's id tells it."""
+
+    provider_id: str
+    money: Money
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeAnswer:
+    """A dispute as the provider tells it; `state` is None where its word is new to us."""
+
+    provider_id: str
+    intent_id: str
+    charge_id: str
+    state: DisputeStatus | None
+    money: Money
+    reason: str
+    evidence_due_at: datetime | None
+    is_refundable: bool
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    submissions: int = 0
+    movements: tuple[Movement, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    provider_request_id: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodAnswer:
     """A payment method as the provider keeps it; never a card number."""
@@ -265,3 +293,33 @@ class Gateway(Protocol):
 
         Also what is on its way just now. An event that could not be kept is left out.
         """
+
+
+@runtime_checkable
+class DisputeGateway(Protocol):
+    """A provider whose disputes are answered through us."""
+
+    key_life_s: int
+
+    def retrieve(self, provider_id: str) -> Intent:
+        """Look an intent up."""
+
+    def retrieve_dispute(self, provider_id: str) -> DisputeAnswer:
+        """Look a dispute up."""
+
+    def submit_evidence(
+        self,
+        *,
+        key: str,
+        provider_id: str,
+        evidence: Mapping[str, str],
+        submit: bool,
+        action_id: str,
+    ) -> DisputeAnswer:
+        """Add evidence to a dispute, and hand it to the bank if `submit`.
+
+        `action_id` is found again as `dispute_action_id` in the dispute's metadata.
+        """
+
+    def accept_dispute(self, *, key: str, provider_id: str) -> DisputeAnswer:
+        """Give a dispute up; it cannot be taken back."""

@@ -13,6 +13,7 @@ import stripe
 
 from worker.gateways.base import (
     ChargeRequest,
+    DisputeAnswer,
     Intent,
     MethodAnswer,
     MissedEvent,
@@ -21,6 +22,7 @@ from worker.gateways.base import (
     Rejected,
 )
 from worker.gateways.stripe.calls import each_page, pages, read, write
+from worker.gateways.stripe.disputes import dispute_of, evidence_params
 from worker.gateways.stripe.translate import (
     charge_params,
     confirm_params,
@@ -274,6 +276,38 @@ class StripeGateway:
         return [
             refund_of(body) for body in pages("refunds.list", self._client.refunds.list, params)
         ]
+
+    def retrieve_dispute(self, provider_id: str) -> DisputeAnswer:
+        """Look a dispute up."""
+        return read(
+            "disputes.retrieve", lambda: self._client.disputes.retrieve(provider_id), dispute_of
+        )
+
+    def submit_evidence(
+        self,
+        *,
+        key: str,
+        provider_id: str,
+        evidence: Mapping[str, str],
+        submit: bool,
+        action_id: str,
+    ) -> DisputeAnswer:
+        """Add evidence to a dispute, and hand it to the bank if `submit`."""
+        params: Any = evidence_params(evidence, submit=submit, action_id=action_id)
+        return write(
+            "disputes.update",
+            lambda: self._client.disputes.update(provider_id, params, {"idempotency_key": key}),
+            dispute_of,
+            is_theirs=True,
+        )
+
+    def accept_dispute(self, *, key: str, provider_id: str) -> DisputeAnswer:
+        """Close a dispute as lost."""
+        return write(
+            "disputes.close",
+            lambda: self._client.disputes.close(provider_id, options={"idempotency_key": key}),
+            dispute_of,
+        )
 
     def missed_events(self, *, since: datetime) -> Iterator[list[MissedEvent]]:
         """Yield the events that no endpoint has taken yet; Stripe keeps them for 30 days."""
