@@ -241,6 +241,8 @@ def _restart_one(
     invoice = invoices.lock(session, payment.invoice_id)
     if invoice is None or dunning.in_the_way(invoice):
         return
+    if not dunning.is_for(session, payment, method):
+        return
     moment = now()
     card = cards.card_of(method)
     declines = cards.declines_of(session, card, moment=moment)
