@@ -1,56 +1,243 @@
-p='models/disputes.py'
-s=open(p).read()
-s=s.replace('''_CLOSED = frozenset({DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.PREVENTED})
-''','''# Evidence is asked for, by a date.
-NEEDING_RESPONSE = (DisputeStatus.WARNING_NEEDS_RESPONSE, DisputeStatus.NEEDS_RESPONSE)
+"""Dunning: what is being done about a declined payment, and how it is begun again.
 
-_CLOSED = frozenset({DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.PREVENTED})
-# True whenever it is heard, whatever has been heard since.
-CLOSED_DISPUTE = _CLOSED | {DisputeStatus.WARNING_CLOSED}
-''')
-s=s.replace('''    due_told_at: Mapped[datetime | None]  # when somebody was told that the evidence is due soon
-''','''    due_told_at: Mapped[datetime | None]  # when somebody was told that the evidence is due soon
+What was decided after each decline is a line of the payment's timeline, `what` being `DECIDED`;
+the columns of the transaction hold what is to come.
+"""
 
-    @property
-    def money(self) -> Money:
-        """Return what is disputed."""
-        return Money(self.amount, self.currency)
-''')
-s=s.replace('''from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, words
-''','''from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, words
-from models.money import Money
-''')
-open(p,'w').write(s)
-p='worker/queues.py'
-s=open(p).read()
-s=s.replace('''    "refunds",
-''','''    "refunds",
-    "disputes",
-''',1)
-open(p,'w').write(s)
-p='Procfile'
-s=open(p).read()
-s=s.replace("payments,lookups,refunds,methods","payments,lookups,refunds,disputes,methods")
-open(p,'w').write(s)
-p='schedules/beat.py'
-s=open(p).read()
-s=s.replace('''EXPIRY_EVERY_S = 3600.0
-''','''EXPIRY_EVERY_S = 3600.0
-DISPUTES_EVERY_S = 900.0
-''',1)
-s=s.replace('''        "methods.watch_expiry": EXPIRY_EVERY_S,
-''','''        "methods.watch_expiry": EXPIRY_EVERY_S,
-        "disputes.remind": DISPUTES_EVERY_S,
-''',1)
-open(p,'w').write(s)
-p='models/webhooks.py'
-s=open(p).read()
-s=s.replace('''            "refund.failed",
-        }''','''            "refund.failed",
-            "charge.dispute.created",
-            "charge.dispute.updated",
-            "charge.dispute.closed",
-            "charge.dispute.funds_withdrawn",
-            "charge.dispute.funds_reinstated",
-        }''',1)
-open(p,'w').write(s)
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import cards, locks
+from models.invoices import Invoice, InvoiceStatus
+from models.methods import PaymentMethod, default_method
+from models.outbox import enqueue
+from models.timeline import Cause, note
+from models.transactions import Dunning, PaymentAttempt, Status, Transaction, Trigger
+from schedules.declines import Action, Advice
+from schedules.expiry import end_of
+from schedules.ladder import RETRIES, SENTENCES, Decision, Standing
+
+DECIDED = "dunning"
+CLEARED = "cleared"
+# In these nothing is under way, and a new card may change everything.
+WAITING_FOR_A_CARD = (Dunning.STOPPED, Dunning.ASKED, Dunning.EXHAUSTED)
+NIL = UUID(int=0)  # nobody's id
+
+
+def attempts_of(session: Session, invoice_id: UUID) -> list[PaymentAttempt]:
+    """Return the attempts of all payments of an invoice, oldest first."""
+    return list(
+        session.scalars(
+            select(PaymentAttempt)
+            .join(Transaction, Transaction.id == PaymentAttempt.transaction_id)
+            .where(Transaction.invoice_id == invoice_id)
+            .order_by(PaymentAttempt.id)
+        )
+    )
+
+
+def standing_of(
+    attempts: Sequence[PaymentAttempt],
+    declines: cards.Declines,
+    *,
+    card: str,
+    advice: Advice,
+    declined_at: datetime,
+    kept: datetime | None = None,
+) -> Standing:
+    """Return where an invoice stands with a card.
+
+    Args:
+        attempts: those of the invoice; only the card's count.
+        kept: the date that stands, if the decline was of a retry by hand.
+    """
+    tried = [attempt for attempt in attempts if attempt.fingerprint == card]
+    climbed = [
+        before.advice
+        for before, attempt in zip([None, *tried], tried, strict=False)
+        if before is not None and attempt.trigger is Trigger.LADDER
+    ]
+    return Standing(
+        advice=advice,
+        declined_at=declined_at,
+        retries=sum(attempt.trigger is Trigger.LADDER for attempt in tried),
+        retries_on_advice=climbed.count(str(advice)),
+        card_declines=declines.number,
+        not_before=declines.not_before,
+        kept=kept,
+    )
+
+
+def advice_to_climb(attempts: Sequence[PaymentAttempt], card: str) -> Advice:
+    """Return which kind of decline a retry of this card would follow."""
+    last = next((each for each in reversed(attempts) if each.fingerprint == card), None)
+    told = Advice(last.advice) if last is not None and last.advice else Advice.RETRY
+    return told if told in RETRIES else Advice.RETRY
+
+
+def keep(
+    session: Session,
+    payment: Transaction,
+    decision: Decision,
+    *,
+    because: Cause,
+    action: Action = Action.NONE,
+) -> None:
+    """Write down what was decided for a locked payment."""
+    payment.dunning = Dunning(decision.step)
+    payment.next_retry_at = decision.retry_at
+    note(
+        session,
+        payment,
+        what=DECIDED,
+        because=because.but(SENTENCES[decision.reason]),
+        detail={
+            "state": str(decision.step),
+            "reason": str(decision.reason),
+            "retry_at": decision.retry_at.isoformat() if decision.retry_at else None,
+            "action": str(action),
+        },
+    )
+
+
+def clear(session: Session, payment: Transaction, *, because: Cause) -> bool:
+    """End the dunning of a locked payment; False if there is none."""
+    payment.next_retry_at = None
+    if payment.dunning in (Dunning.NONE, Dunning.CLEARED):
+        return False
+    payment.dunning = Dunning.CLEARED
+    detail = {"state": CLEARED, "reason": CLEARED, "retry_at": None, "action": str(Action.NONE)}
+    note(session, payment, what=DECIDED, because=because, detail=detail)
+    return True
+
+
+def clear_schedules(
+    session: Session, invoice_id: UUID, *, because: Cause, but: UUID | None = None
+) -> None:
+    """Take away what is scheduled for an invoice, as it is paid by hand or nothing is due any more.
+
+    To be called before the invoice is locked: payments are locked before their invoices.
+
+    Args:
+        but: the payment that is itself what is done by hand.
+    """
+    scheduled = select(Transaction.id).where(
+        Transaction.invoice_id == invoice_id,
+        Transaction.dunning == Dunning.SCHEDULED,
+        Transaction.id != (but or NIL),
+    )
+    for payment_id in sorted(session.scalars(scheduled)):
+        payment = locks.lock_existing(session, Transaction, payment_id)
+        if payment.dunning == Dunning.SCHEDULED and payment.status == Status.FAILED:
+            clear(session, payment, because=because)
+
+
+def in_the_way(invoice: Invoice) -> str | None:
+    """Return why nothing of an invoice may be charged, or None."""
+    if invoice.status != InvoiceStatus.OPEN:
+        return f"the invoice is {invoice.status}"
+    if invoice.due.amount <= 0:
+        return "nothing is due any more"
+    return None
+
+
+def is_disputed(session: Session, invoice_id: UUID) -> bool:
+    """Whether a payment of the invoice is disputed: no more is charged until that has ended."""
+    disputed = select(Transaction.id).where(
+        Transaction.invoice_id == invoice_id, Transaction.is_disputed
+    )
+    return session.scalar(disputed.limit(1)) is not None
+
+
+def is_overtaken(session: Session, payment: Transaction) -> bool:
+    """Whether a later payment of the invoice is scheduled too; the later one climbs."""
+    later = select(Transaction.id).where(
+        Transaction.invoice_id == payment.invoice_id,
+        Transaction.id > payment.id,
+        Transaction.dunning == Dunning.SCHEDULED,
+    )
+    return session.scalar(later.limit(1)) is not None
+
+
+def method_for(session: Session, payment: Transaction, *, moment: datetime) -> PaymentMethod | None:
+    """Return what a payment is charged with now; None if the customer must give another one.
+
+    Its own method, or what has replaced that; the company's default where its own is gone or has
+    ended. A payment stays with its provider.
+    """
+    method = _latest(session, payment.payment_method_id)
+    if method is not None and method.is_active and not _has_ended(method, moment):
+        return method
+    default = default_method(session)
+    if default is not None and default.provider == payment.payment_method:
+        return default
+    # Banks often renew a card without a word, so one that has ended is tried all the same.
+    return method if method is not None and method.is_active else None
+
+
+def is_for(session: Session, payment: Transaction, method: PaymentMethod) -> bool:
+    """Whether a new card may be charged for a payment: any as the default, else in its own place.
+
+    Who replaces or renews a card that is not the default has not said that it may pay the rest.
+    """
+    own = None if method.is_default else _latest(session, payment.payment_method_id)
+    return method.is_default or (own is not None and own.id == method.id)
+
+
+def _latest(session: Session, method_id: UUID | None) -> PaymentMethod | None:
+    """Follow the replacements of a method to the one that is in use."""
+    method = session.get(PaymentMethod, method_id) if method_id else None
+    seen = set()
+    while method is not None and method.replaced_by_id and method.id not in seen:
+        seen.add(method.id)
+        method = session.get(PaymentMethod, method.replaced_by_id)
+    return method
+
+
+def _has_ended(method: PaymentMethod, moment: datetime) -> bool:
+    if method.exp_year is None or method.exp_month is None:
+        return False
+    return end_of(method.exp_year, method.exp_month) <= moment
+
+
+def begin_again(  # noqa: PLR0913  what a charge is owed with
+    session: Session,
+    payment: Transaction,
+    invoice: Invoice,
+    method: PaymentMethod,
+    *,
+    trigger: Trigger,
+    off_session: bool,
+    because: Cause,
+    reply: str | None = None,
+) -> None:
+    """Owe another attempt of a locked payment that has failed, of no more than what is due.
+
+    Args:
+        reply: the key on which somebody waits for the answer.
+    """
+    if payment.amount > invoice.due.amount:
+        told = because.but(f"only {invoice.due} of {payment.money} are still due")
+        note(session, payment, what="reduced", because=told)
+        payment.amount = invoice.due.amount
+    payment.payment_method_id = method.id
+    payment.move_to(Status.PROCESSING, because=because)
+    enqueue(
+        session,
+        "payments.charge",
+        transaction_id=payment.id,
+        trigger=str(trigger),
+        off_session=off_session,
+        reply=reply,
+    )
+
+
+def owe_restart(session: Session, method: PaymentMethod) -> None:
+    """Owe another try, with a new card, of what was stopped for want of one."""
+    enqueue(session, "ladder.restart", company_id=method.company_id, method_id=method.id)
