@@ -87,6 +87,9 @@ ISSUES = {
     "PAYMENT_TYPE_NOT_SUPPORTED_FOR_INTENT": "Provided payment type not supported for order "
     "intent. Payment authorizations are supported only for order with `intent=AUTHORIZE` and "
     "payment captures are supported only for order with `intent=CAPTURE`.",
+    "NOT_PATCHABLE": "Cannot be patched.",
+    "ORDER_ALREADY_COMPLETED": "The order cannot be patched after it is completed.",
+    "SETUP_TOKEN_NOT_APPROVED": "The payer has not yet approved the setup token.",
     # What the search for transactions refuses.
     "INVALID_DATE_RANGE": "The range of dates is greater than 31 days, or ends before it starts.",
     # What stands in the way of a refund.

@@ -85,7 +85,7 @@ def _judged(call: Call, path: str, unit: Object, fate: Fate) -> Fate:
 
 def _paid(call: Call, order: Object, email: str, fate: Fate) -> Object:
     unit = order["shown"]["purchase_units"][0]
-    wallet = payers.wallet(email)
+    order["email"], wallet = email, payers.wallet(email)
     capture = captures.made(call, order["id"], unit, fate)
     instruction = order["wallet"].get("attributes", {})
     is_kept = "vault_id" not in order["wallet"] and "vault" in instruction

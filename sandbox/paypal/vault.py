@@ -73,7 +73,8 @@ def create(call: Call, body: PaymentTokenRequest) -> Object:
     if setup["shown"]["status"] != "APPROVED":
         raise refused("SETUP_TOKEN_NOT_APPROVED", field="/payment_source/token/id", value=token.id)
     customer = _customer_of(body) or setup["shown"]["customer"]["id"]
-    call.book.changed(setup, status="VAULTED")
+    setup["shown"]["status"] = "VAULTED"
+    call.book.put(setup)
     return keep(call, setup["email"], customer, **setup["wallet"])
 
 
@@ -148,7 +149,8 @@ def approved(call: Call, setup: Object, email: str) -> Object:
     """Have the payer agree."""
     setup["email"] = email
     source = {"paypal": payers.vaulted(email) | setup["wallet"]}
-    return call.book.changed(setup, status="APPROVED", payment_source=source)
+    setup["shown"] |= {"status": "APPROVED", "payment_source": source}
+    return call.book.put(setup)
 
 
 def setup(call: Call, _params: object, token_id: str) -> Object:
