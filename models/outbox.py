@@ -8,6 +8,7 @@ nothing owed.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -232,6 +233,22 @@ def fail(
     return owed
 
 
+def revive(session: Session, owed: Owed) -> None:
+    """Owe a dead letter again, as if it were new; it is sent after the commit."""
+    moment = now()
+    owed.status = OwedStatus.OWED
+    owed.failures = owed.starts = 0
+    owed.claimed_until = None
+    owed.sends, owed.sent_at = 1, moment
+    owed.due_at = moment + timedelta(seconds=session.info.get("resend_after_s", 30))
+    session.info.setdefault("owed", []).append(owed)
+
+
+def ended_in(session: Session) -> Sequence[UUID]:
+    """Return the debts that this transaction will have ended with its commit."""
+    return tuple(session.info.get(_ENDED, ()))
+
+
 def overdue(
     session: Session,
     queue: str,
@@ -294,12 +311,29 @@ def recall_all(session: Session, *, moment: datetime) -> int:
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
-def backlog(session: Session) -> dict[str, dict[str, int]]:
-    """Return how many rows are owed and dead, a queue."""
-    counts: dict[str, dict[str, int]] = {}
+@dataclass(frozen=True)
+class Age:
+    """What a queue has: how much, how old the oldest dead letter is, how overdue the rest."""
+
+    owed: int = 0
+    dead: int = 0
+    oldest_dead_s: float = 0.0
+    oldest_due_s: float = 0.0
+
+
+def ages(session: Session, *, moment: datetime) -> dict[str, Age]:
+    """Return what each queue with rows has."""
     rows = session.execute(
-        select(Owed.queue, Owed.status, func.count()).group_by(Owed.queue, Owed.status)
+        select(Owed.queue, Owed.status, func.count(), func.min(Owed.due_at)).group_by(
+            Owed.queue, Owed.status
+        )
     )
-    for queue, status, number in rows:
-        counts.setdefault(queue, {})[status] = number
-    return counts
+    found: dict[str, Age] = {}
+    for queue, status, number, oldest in rows:
+        age = found.setdefault(queue, Age())
+        age_s = max(0.0, (moment - oldest).total_seconds())
+        if status is OwedStatus.DEAD:
+            found[queue] = replace(age, dead=number, oldest_dead_s=age_s)
+        elif status is OwedStatus.OWED:
+            found[queue] = replace(age, owed=number, oldest_due_s=age_s)
+    return found

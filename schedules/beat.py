@@ -6,6 +6,8 @@ from __future__ import annotations
 JANITOR_EVERY_S = 20.0
 MISSED_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
+WATCH_EVERY_S = 15.0
+INVARIANTS_EVERY_S = 900.0
 # A card ends on a day; whoever hears of it an hour later loses nothing.
 EXPIRY_EVERY_S = 3600.0
 
@@ -16,6 +18,8 @@ def entries(*, sweep_every_s: float) -> dict[str, float]:
         "outbox.sweep": sweep_every_s,
         "ladder.sweep": sweep_every_s,
         "outbox.forget_expired": FORGET_EVERY_S,
+        "operations.watch": WATCH_EVERY_S,
+        "operations.check_invariants": INVARIANTS_EVERY_S,
         "methods.watch_expiry": EXPIRY_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,
         # MISSED_EVENTS_EVERY_S says when a look is due; a ring before that does nothing.

@@ -68,8 +68,13 @@ def resolve(session: Session, open_key: str, *, why: str, user_id: UUID | None =
     """Close the open alert about `open_key`, if there is one, and tell that it is over."""
     found = alerts.open_alert(session, open_key)
     if found is not None:
-        alerts.resolve(found, why=why, user_id=user_id)
-        _announce(session, found)
+        close(session, found, why=why, user_id=user_id)
+
+
+def close(session: Session, found: Alert, *, why: str, user_id: UUID | None = None) -> None:
+    """Close a locked alert, and tell that it is over."""
+    alerts.resolve(found, why=why, user_id=user_id)
+    _announce(session, found)
 
 
 def _announce(session: Session, told: Alert) -> None:

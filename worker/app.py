@@ -30,7 +30,7 @@ from models.base import turn_to
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
-from worker import crash, stopping, telemetry
+from worker import crash, dry_run, stopping, telemetry
 from worker.breaker import breaker_of
 from worker.database import in_transaction, is_away, is_conflict
 from worker.group_commit import GroupCommit
@@ -45,6 +45,8 @@ Claimed = TypeVar("Claimed")
 TransactionWork = Callable[..., None]
 OnFailure = Callable[[Session, Owed, str], None]
 Hold = Callable[[Session, Sequence[Owed]], None]
+# What a task does in its first transaction: all of it, or its claim. For `worker.preview`.
+Act = Callable[[Session, UUID], Any]
 # Gets the id of what is owed, and whether this is surely the first message for it.
 Run = Callable[[UUID, bool], None]
 
@@ -84,6 +86,8 @@ class Debt:
 
         To be asked before anything is written: then nothing is claimed, and no try is used up.
         """
+        if dry_run.is_on():  # it must not become the probe
+            return False
         wait_s = breaker_of(provider).wait_s(str(self.id))
         if wait_s:
             until = now() + timedelta(seconds=wait_s)
@@ -127,6 +131,7 @@ def task(
                 work(session, cause, **owed.arguments)
             outbox.end(session, owed.id)
 
+        _acts[name] = act
         acting = _acting(act, hold)
 
         def run(owed_id: UUID, is_first: bool) -> None:  # noqa: FBT001
@@ -137,6 +142,15 @@ def task(
         return work
 
     return register
+
+
+_acts: dict[str, Act] = {}
+
+
+def acts() -> Mapping[str, Act]:
+    """Return what each task does first, by its name."""
+    app.loader.import_default_modules()
+    return _acts
 
 
 def _acting(
@@ -188,6 +202,7 @@ def calling_task(
                 claimed = claim(session, debt, **owed.arguments)
             return None if claimed is None else (debt, claimed)
 
+        _acts[name] = act
         claiming = _acting(act, hold)
 
         def run(owed_id: UUID, is_first: bool) -> None:  # noqa: FBT001
@@ -331,13 +346,13 @@ def _guarded(
             return
         log.exception("task %s failed", name)
         telemetry.count("task.failed", task=name)
-        said = _told(error)
+        said = told(error)
         if in_transaction(_count_failure, None, owed_id, said, on_failure) is OwedStatus.DEAD:
             log.error("task %s is dead after its last failure", name)  # noqa: TRY400  told above
             telemetry.count("outbox.dead", task=name)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """Return an error as rows keep it; a statement and its values are for the log alone."""
     what = error.orig if isinstance(error, DBAPIError) else error
     return f"{type(error).__name__}: {telemetry.redact(str(what))}"

@@ -232,7 +232,10 @@ class ProviderBreaker:
         """Whether nobody may call now, without becoming the probe."""
         if time.monotonic() < self._closed_until:
             return False
-        return self.standing().state in (State.OPEN, State.HALF_OPEN)
+        if self.standing().state in (State.OPEN, State.HALF_OPEN):
+            return True
+        self._closed_until = time.monotonic() + KNOWN_S
+        return False
 
     def standing(self) -> Standing:
         """Return how it stands, from Redis."""

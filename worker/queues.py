@@ -10,5 +10,6 @@ SUBJECTS = (
     "events",
     "notifications",
     "ladder",
+    "operations",
     "outbox",
 )

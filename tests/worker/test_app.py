@@ -17,7 +17,7 @@ from models.outbox import RETRIES, STARTS, Owed, OwedStatus, enqueue
 from tests.bell import ring
 from tests.factories import make_invoice
 from worker import dispatch
-from worker.app import Later, _told, calling_task, task
+from worker.app import Later, calling_task, task, told
 from worker.database import in_transaction, transaction
 from worker.settings import settings
 
@@ -178,7 +178,7 @@ def test_a_task_that_is_owed_for_later_is_not_sent_now(customer, invoice_id):
 def test_what_rows_keep_of_an_error_has_no_statement_and_none_of_its_values():
     refused = pymysql.err.IntegrityError(1062, "Duplicate entry")
     error = IntegrityError("UPDATE payment_methods SET token = %s", ("tok_1",), refused)
-    assert _told(error) == "IntegrityError: (1062, 'Duplicate entry')"
+    assert told(error) == "IntegrityError: (1062, 'Duplicate entry')"
 
 
 def test_a_message_that_comes_while_its_task_runs_does_nothing(customer, invoice_id, monkeypatch):

@@ -24,7 +24,7 @@ from worker.gateways import health
 from worker.gateways.base import Advice, Declined, GatewayError, OutcomeUnknown, Rejected
 from worker.gateways.base import Unavailable as NotExecuted
 
-LIMITS = Limits(failures=5, share=0.5, window_s=30, pause_s=0.2, longest_pause_s=0.8, probe_s=5)
+LIMITS = Limits(failures=5, share=0.5, window_s=30, pause_s=0.2, longest_pause_s=0.8, probe_s=20)
 
 
 class Several:
@@ -267,6 +267,7 @@ def test_what_needs_the_provider_waits_unclaimed_and_uses_up_no_try(away):
     assert [other] == CALLED
 
 
+@pytest.mark.parametrize("away", [{"pause_s": 1.5, "longest_pause_s": 1.5}], indirect=True)
 def test_of_many_that_wait_one_probes_and_once_it_is_well_all_go_on(away):
     CALLED.clear()
     debts = [owed_of(away) for _ in range(12)]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from web.api import auth, health, invoices, payment_methods, payments, refunds
+from web.api import (
+    alerts,
+    auth,
+    dead_letters,
+    health,
+    invoices,
+    operations,
+    payment_methods,
+    payments,
+    refunds,
+    webhook_events,
+)
 from web.routes import Routes
 
 BLUEPRINTS: tuple[Routes, ...] = (
@@ -12,4 +23,9 @@ BLUEPRINTS: tuple[Routes, ...] = (
     payments.routes,
     refunds.routes,
     payment_methods.routes,
+    alerts.routes,
+    alerts.operators,
+    operations.routes,
+    dead_letters.routes,
+    webhook_events.routes,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from flask import Response
@@ -11,9 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import outbox
 from models.base import across_companies
+from models.clock import now
+from models.outbox import Age
 from web.auth import public
 from web.routes import Routes, respond
+from web.schemas import Moment
 from worker import dispatch, telemetry
+from worker.breaker import Standing, standings
 from worker.cache import CacheAway, shared
 from worker.database import transaction
 from worker.settings import settings
@@ -27,14 +32,36 @@ class Health(BaseModel):
     status: str
 
 
+class ProviderStanding(BaseModel):
+    """How a provider's breaker stands; while it is open or half open, what needs it waits."""
+
+    state: Literal["closed", "open", "half_open", "unknown"]
+    since: Moment | None
+    failures: int
+    next_probe_at: Moment | None
+
+
+class DeadLetters(BaseModel):
+    """What was given up and waits for a person."""
+
+    number: int
+    oldest_s: float
+
+
 class Readiness(BaseModel):
-    """How what it needs is doing; backlog: rows owed and dead, a queue."""
+    """How what it needs is doing; backlog: rows owed and dead, a queue.
+
+    A provider that is away does not make it degraded: requests are accepted and their payments
+    wait.
+    """
 
     status: Literal["ok", "degraded", "unavailable"]
     database: Literal["ok", "away", "not migrated"]
     cache: Literal["ok", "away"]
     queues: Literal["ok", "away"]
     backlog: dict[str, dict[str, int]]
+    dead_letters: DeadLetters
+    providers: dict[str, ProviderStanding]
 
 
 @routes.get("/healthz", responses={200: Health})
@@ -57,14 +84,30 @@ def readyz() -> Response:
         "status": health if is_ready else "unavailable",
         "database": database,
         **parts,
-        "backlog": backlog,
+        "backlog": {queue: _counts(age) for queue, age in backlog.items()},
+        "dead_letters": {
+            "number": sum(age.dead for age in backlog.values()),
+            "oldest_s": max((age.oldest_dead_s for age in backlog.values()), default=0.0),
+        },
+        "providers": {each.provider: _standing(each) for each in standings()},
     }
     headers = None if is_ready else {"Retry-After": "2"}
     return respond(body, 200 if is_ready else 503, headers)
 
 
-def _database() -> tuple[str, dict[str, dict[str, int]]]:
-    """Return how the database is, and how much is owed and dead a queue."""
+def _counts(age: Age) -> dict[str, int]:
+    counts = {"owed": age.owed, "dead": age.dead}
+    return {status: number for status, number in counts.items() if number}
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    shown = asdict(standing)
+    del shown["provider"]
+    return shown
+
+
+def _database() -> tuple[str, dict[str, Age]]:
+    """Return how the database is, and what each queue has."""
     from models import schema  # Alembic is slow to import, and nobody else here needs it
 
     try:
@@ -73,7 +116,7 @@ def _database() -> tuple[str, dict[str, dict[str, int]]]:
             revision = session.scalar(across_companies(asked, because="it is no company's"))
             if revision != schema.head():
                 return "not migrated", {}
-            return "ok", outbox.backlog(session)
+            return "ok", outbox.ages(session, moment=now())
     except SQLAlchemyError as error:
         missing_table = 1146
         number = getattr(getattr(error, "orig", None), "args", [None])[0]

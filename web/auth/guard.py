@@ -113,7 +113,8 @@ def _check() -> None:
     if guard.permission is not None:
         if guard.permission not in who.permissions:
             raise Problem("forbidden", f"This needs the permission {guard.permission}.")
-        _ = who.company_id  # every permission is about some company
+        if guard.permission is not Permission.OPERATIONS:
+            _ = who.company_id  # every other permission is about some company
 
 
 def _authenticate() -> Caller:

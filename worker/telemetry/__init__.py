@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from worker.telemetry.context import bind, current, note, request_id_from
 from worker.telemetry.logs import configure_logs
-from worker.telemetry.metrics import Sink, count, timed, timing, use_sinks
+from worker.telemetry.metrics import Sink, count, gauge, timed, timing, use_sinks
 from worker.telemetry.prometheus import metrics_page
 from worker.telemetry.redaction import redact
 
@@ -23,6 +23,7 @@ __all__ = [
     "configure",
     "count",
     "current",
+    "gauge",
     "metrics_page",
     "note",
     "redact",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from worker import dry_run
 from worker.telemetry.redaction import redact
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Kind(StrEnum):
 
     COUNT = "count"
     TIMING = "timing"
+    GAUGE = "gauge"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Metric:
     meaning: str
 
 
-_C, _T = Kind.COUNT, Kind.TIMING
+_C, _T, _G = Kind.COUNT, Kind.TIMING, Kind.GAUGE
 METRICS = {
     metric.name: metric
     for metric in (
@@ -48,14 +50,21 @@ METRICS = {
         Metric("payments.started", _C, ("provider",), "Payments accepted."),
         Metric("payments.charged", _C, ("provider", "outcome"), "Charges by what became of them."),
         Metric("payments.refunded", _C, ("provider", "outcome"), "Refunds by what became of them."),
+        Metric("payments.retried", _C, ("provider", "trigger"), "Retries begun by the ladder."),
         Metric("payments.unknown", _C, ("provider",), "Charges whose answer was lost."),
         Metric("provider.calls", _C, ("provider", "call", "outcome"), "Calls to a provider."),
         Metric("provider.seconds", _T, ("provider", "call", "outcome"), "Time of such a call."),
         Metric("breaker.moved", _C, ("provider", "became"), "Breakers that opened or closed."),
         Metric("webhooks.received", _C, ("provider", "outcome"), "Webhooks at the door."),
+        Metric("webhooks.fetched", _C, ("provider",), "Events that had to be fetched."),
         Metric("webhooks.handled", _C, ("provider", "type", "outcome"), "Webhooks acted upon."),
         Metric("outbox.resent", _C, ("task",), "Owed tasks that were sent again."),
         Metric("outbox.dead", _C, ("task",), "Owed tasks that became dead letters."),
+        Metric("outbox.dead_letters", _G, ("queue",), "Dead letters that wait for a person."),
+        Metric("outbox.oldest_dead", _G, ("queue",), "Age in seconds of the oldest dead letter."),
+        Metric("outbox.oldest_due", _G, ("queue",), "Seconds for which work has been overdue."),
+        Metric("breaker.is_open", _G, ("provider",), "1 while a provider is left alone, else 0."),
+        Metric("janitor.swept", _C, ("task",), "Loose ends that had to be owed again."),
         Metric("outbox.recalled", _C, (), "Owed tasks made due at once: the broker lost them."),
         Metric("events.published", _C, ("event",), "Events sent to the relay."),
         Metric("alerts.raised", _C, ("kind", "severity"), "Alerts that a person must see."),
@@ -76,6 +85,9 @@ class Sink(Protocol):
     def time(self, metric: Metric, seconds: float, tags: Mapping[str, str]) -> None:
         """Tell a duration."""
 
+    def put(self, metric: Metric, number: float, tags: Mapping[str, str]) -> None:
+        """Tell how much there is now."""
+
 
 _sinks: list[Sink] = []
 
@@ -88,7 +100,7 @@ def use_sinks(*sinks: Sink) -> None:
 def count(name: str, number: int = 1, /, **tags: str) -> None:
     """Raise a counter of the table. KeyError or ValueError for a name or tags it lacks."""
     metric, clean = _checked(name, Kind.COUNT, tags)
-    for sink in _sinks:
+    for sink in _sinks if not dry_run.is_on() else ():
         try:
             sink.add(metric, number, clean)
         except Exception:  # noqa: BLE001  a counter must never fail a payment
@@ -98,10 +110,20 @@ def count(name: str, number: int = 1, /, **tags: str) -> None:
 def timing(name: str, seconds: float, /, **tags: str) -> None:
     """Tell how long something took, in seconds."""
     metric, clean = _checked(name, Kind.TIMING, tags)
-    for sink in _sinks:
+    for sink in _sinks if not dry_run.is_on() else ():
         try:
             sink.time(metric, seconds, clean)
         except Exception:  # noqa: BLE001  a counter must never fail a payment
+            _log.exception("a metric was lost")
+
+
+def gauge(name: str, number: float, /, **tags: str) -> None:
+    """Tell how much of something there is now, in the whole system."""
+    metric, clean = _checked(name, Kind.GAUGE, tags)
+    for sink in _sinks:
+        try:
+            sink.put(metric, number, clean)
+        except Exception:  # noqa: BLE001  a gauge must never fail a task
             _log.exception("a metric was lost")
 
 

@@ -23,13 +23,13 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 
 
 class PrometheusSink:
-    """One Counter or Histogram for each metric of the table."""
+    """One Counter, Histogram or Gauge for each metric of the table."""
 
     def __init__(self, settings: Settings) -> None:
         folder = Path(settings.metrics_dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        from prometheus_client import CollectorRegistry, Counter, Histogram, values
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
         # The client chooses its mode when it is first imported, and the celery command imports it
         # (through Flower's plugin) before any setting is read: choose again.
@@ -38,11 +38,21 @@ class PrometheusSink:
         registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._gauges: dict[str, Gauge] = {}
         for metric in METRICS.values():
             name = exposed_name(metric)
             if metric.kind is Kind.COUNT:
                 self._counters[metric.name] = Counter(
                     name, metric.meaning, metric.tags, registry=registry
+                )
+            elif metric.kind is Kind.GAUGE:
+                # Whichever process told it last knows best: all tell of the whole system.
+                self._gauges[metric.name] = Gauge(
+                    name,
+                    metric.meaning,
+                    metric.tags,
+                    registry=registry,
+                    multiprocess_mode="mostrecent",
                 )
             else:
                 self._histograms[metric.name] = Histogram(
@@ -58,6 +68,10 @@ class PrometheusSink:
         """Tell a duration."""
         histogram = self._histograms[metric.name]
         (histogram.labels(**tags) if tags else histogram).observe(seconds)
+
+    def put(self, metric: Metric, number: float, tags: Mapping[str, str]) -> None:
+        """Tell how much there is now."""
+        self._gauges[metric.name].labels(**tags).set(number)
 
 
 def exposed_name(metric: Metric) -> str:

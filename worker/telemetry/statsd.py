@@ -41,6 +41,10 @@ class StatsdSink:
         """Tell a duration; DogStatsD counts in milliseconds."""
         self._client.timing(metric.name, seconds * 1000, tags=_joined(tags))
 
+    def put(self, metric: Metric, number: float, tags: Mapping[str, str]) -> None:
+        """Tell how much there is now."""
+        self._client.gauge(metric.name, number, tags=_joined(tags))
+
     def flush(self) -> None:
         """Send what is buffered now."""
         self._client.flush()

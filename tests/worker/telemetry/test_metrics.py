@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.telemetry import count, timed, timing
+from worker import dry_run
+from worker.telemetry import count, gauge, timed, timing
 from worker.telemetry import metrics as door
 from worker.telemetry.metrics import METRICS, Kind, Metric, use_sinks
 from worker.telemetry.prometheus import exposed_name
@@ -27,6 +28,9 @@ class Kept:
 
     def time(self, metric: Metric, seconds: float, tags: Mapping[str, str]) -> None:
         self.told.append((metric.name, seconds, dict(tags)))
+
+    def put(self, metric: Metric, number: float, tags: Mapping[str, str]) -> None:
+        self.told.append((metric.name, number, dict(tags)))
 
 
 class Broken(Kept):
@@ -64,6 +68,18 @@ def test_a_block_is_timed_even_when_it_fails(kept):
     assert tags == {"provider": "stripe", "call": "charge", "outcome": "declined"}
 
 
+def test_a_gauge_tells_how_much_there_is(kept):
+    gauge("outbox.dead_letters", 3, queue="webhooks")
+    assert kept.told == [("outbox.dead_letters", 3, {"queue": "webhooks"})]
+
+
+def test_a_dry_run_is_neither_counted_nor_timed(kept):
+    with dry_run.only_trying():
+        count("login.attempts", outcome="succeeded")
+        timing("http.seconds", 1.0, method="GET", status="200")
+    assert kept.told == []
+
+
 def test_a_tag_is_redacted(kept):
     count("login.attempts", outcome="sk_live_abcdefgh")
     assert kept.told[0][2] == {"outcome": "[redacted]"}
@@ -97,6 +113,14 @@ def test_no_two_metrics_show_alike():
     assert len({exposed_name(metric) for metric in METRICS.values()}) == len(METRICS)
 
 
+OF_KIND = {
+    "count": Kind.COUNT,
+    "timing": Kind.TIMING,
+    "timed": Kind.TIMING,
+    "gauge": Kind.GAUGE,
+}
+
+
 def calls() -> Iterator[tuple[str, ast.Call]]:
     """Yield every call of ours to a metric, with where it stands."""
     for room in ROOMS:
@@ -104,7 +128,7 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
             if "telemetry" in path.parts and path.name != "wsgi.py":
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and _name_of(node) in {"count", "timing", "timed"}:
+                if isinstance(node, ast.Call) and _name_of(node) in OF_KIND:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 
 
@@ -122,8 +146,7 @@ def test_every_metric_that_the_code_tells_stands_in_the_table():
         assert isinstance(name, ast.Constant), f"{where}: the name must be written out"
         assert name.value in METRICS, f"{where}: {name.value} is not in the table"
         metric = METRICS[name.value]
-        is_timing = _name_of(call) != "count"
-        assert (metric.kind is Kind.TIMING) == is_timing, where
+        assert metric.kind is OF_KIND[_name_of(call)], where
         tags = {keyword.arg for keyword in call.keywords}
         if None not in tags and _name_of(call) != "timed":  # a block may learn its tags
             assert tags == set(metric.tags), where

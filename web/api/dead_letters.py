@@ -1,0 +1,251 @@
+"""Dead letters: work that was given up, shown, owed again, or dismissed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from models import replays
+from models.operations import Action, acts_on
+from models.outbox import Owed, OwedStatus
+from models.paging import newest
+from models.tenants import Permission
+from web.api.operations import (
+    MOST,
+    PREFIX,
+    ActAnswer,
+    Again,
+    ReplayAnswer,
+    Several,
+    all_found,
+    foresee,
+    replayed,
+    shown_act,
+    waits,
+    whose,
+    write_down,
+)
+from web.auth import allowed
+from web.problems import Problem
+from web.routes import Input, Routes, respond
+from web.schemas import Moment, PageQuery, cause, cursor_of
+from worker.database import in_transaction, transaction
+
+routes = Routes("dead_letters", __name__, url_prefix=f"{PREFIX}/dead-letters")
+
+NOUN = "dead letter"
+
+
+class Narrowed(Input):
+    """Which dead letters."""
+
+    task: str | None = Field(None, max_length=100, description="Such as `webhooks.handle`.")
+    company_id: UUID | None = None
+    since: Moment | None = Field(None, description="Given up at this time or later.")
+
+
+class LettersQuery(PageQuery, Narrowed):
+    """Which page of which dead letters."""
+
+    status: Literal["dead", "dismissed"] = "dead"
+
+
+class LetterPath(Input):
+    """Which dead letter."""
+
+    dead_letter_id: UUID
+
+
+class Replay(Several):
+    """Which dead letters to owe again."""
+
+    filter: Narrowed | None = None
+
+
+class Dismissal(Input):
+    """Why nothing is to be done about it."""
+
+    note: str = Field(min_length=1, max_length=2000)
+
+
+class LetterAnswer(BaseModel):
+    """Work that was given up: what it was, why, and what it concerns."""
+
+    id: UUID
+    task: str
+    status: Literal["dead", "dismissed"]
+    company_id: UUID | None
+    # The ids that it carries, by their names.
+    concerns: dict[str, UUID]
+    error: str | None
+    failures: int
+    starts: int
+    request_id: str | None
+    created_at: Moment
+    died_at: Moment
+
+
+class OneLetterAnswer(LetterAnswer):
+    """A dead letter and what was done about it, oldest first."""
+
+    acts: list[ActAnswer]
+
+
+class LettersAnswer(BaseModel):
+    """A page of dead letters, newest first."""
+
+    data: list[LetterAnswer]
+    next_cursor: str | None
+
+
+@routes.get("", responses={200: LettersAnswer})
+@allowed(Permission.OPERATIONS)
+def list_dead_letters(query: LettersQuery) -> Response:
+    """List work that was given up, newest first."""
+    wanted = _narrowed(query).where(Owed.status == query.status)
+    if query.created_from is not None:
+        wanted = wanted.where(Owed.created_at >= query.created_from)
+    if query.created_to is not None:
+        wanted = wanted.where(Owed.created_at < query.created_to)
+    with transaction() as session:
+        page = newest(session, Owed, wanted, after=query.after, limit=query.limit)
+        return respond(
+            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
+        )
+
+
+@routes.get("/<uuid:dead_letter_id>", responses={200: OneLetterAnswer})
+@allowed(Permission.OPERATIONS)
+def read_dead_letter(path: LetterPath) -> Response:
+    """Return one, with what was done about it."""
+    with transaction() as session:
+        [letter] = _find(session, [path.dead_letter_id])
+        acts = map(shown_act, acts_on(session, letter.id))
+        return respond(_shown(letter) | {"acts": list(acts)})
+
+
+@routes.post("/replay", responses={200: ReplayAnswer})
+@allowed(Permission.OPERATIONS)
+@waits
+def replay_dead_letters(body: Replay) -> Response:
+    """Owe dead letters again, or tell what that would change.
+
+    They run through the same guards as ever: what was done meanwhile is not done again.
+    """
+    with transaction() as session:
+        left = 0
+        if body.ids is not None:
+            ids = [letter.id for letter in _find(session, body.ids)]
+        else:
+            wanted = _narrowed(body.filter or Narrowed.model_validate({})).where(
+                Owed.status == OwedStatus.DEAD
+            )
+            number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
+            ids = [each.id for each in session.scalars(wanted.order_by(Owed.id).limit(MOST))]
+            left = number - len(ids)
+    if body.dry_run:
+        return replayed(ids, left=left, foreseen=foresee(dead_letters=ids))
+    return replayed(in_transaction(_replay, None, ids, body.note), left=left)
+
+
+@routes.post("/<uuid:dead_letter_id>/replay", responses={200: ReplayAnswer})
+@allowed(Permission.OPERATIONS)
+@waits
+def replay_dead_letter(path: LetterPath, body: Again) -> Response:
+    """Owe one again, or tell what that would change."""
+    with transaction() as session:
+        _find(session, [path.dead_letter_id])
+    ids = [path.dead_letter_id]
+    if body.dry_run:
+        return replayed(ids, foreseen=foresee(dead_letters=ids))
+    return replayed(in_transaction(_replay, None, ids, body.note))
+
+
+@routes.post("/<uuid:dead_letter_id>/dismiss", responses={200: OneLetterAnswer})
+@allowed(Permission.OPERATIONS)
+def dismiss_dead_letter(path: LetterPath, body: Dismissal) -> Response:
+    """Say that nothing is to be done about it, and why. It is kept, and can still be replayed."""
+    return respond(in_transaction(_dismiss, None, path.dead_letter_id, body.note))
+
+
+def _narrowed(by: Narrowed) -> Select[Owed]:
+    wanted = select(Owed).where(whose(Owed.company_id))
+    if by.task is not None:
+        wanted = wanted.where(Owed.task == by.task)
+    if by.company_id is not None:
+        wanted = wanted.where(Owed.company_id == by.company_id)
+    if by.since is not None:
+        wanted = wanted.where(Owed.due_at >= by.since)
+    return wanted
+
+
+def _find(session: Session, ids: list[UUID]) -> list[Owed]:
+    """Return dead letters that the caller may see; 404 if one of them is none."""
+    wanted = select(Owed).where(
+        Owed.id.in_(ids), Owed.status.in_(replays.GIVEN_UP), whose(Owed.company_id)
+    )
+    found = list(session.scalars(wanted.order_by(Owed.id)))
+    all_found(ids, [letter.id for letter in found], NOUN)
+    return found
+
+
+def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
+    """Return which were owed again: what somebody else has replayed meanwhile is not among them."""
+    done = []
+    for letter in replays.lock_dead(session, ids):
+        replays.replay(session, letter, cause=cause("replayed by an operator"))
+        write_down(
+            session,
+            Action.REPLAY,
+            "dead_letter",
+            letter.id,
+            company_id=letter.company_id,
+            note=note,
+        )
+        done.append(letter.id)
+    return done
+
+
+def _dismiss(session: Session, identity: UUID, note: str) -> dict[str, Any]:
+    _find(session, [identity])
+    for letter in replays.lock_dead(session, [identity]):
+        letter.status = OwedStatus.DISMISSED
+        company_id = letter.company_id
+        write_down(
+            session, Action.DISMISS, "dead_letter", identity, company_id=company_id, note=note
+        )
+        session.flush()
+        return _shown(letter) | {"acts": list(map(shown_act, acts_on(session, identity)))}
+    raise Problem("conflict", "Somebody has just replayed it.")
+
+
+def _shown(letter: Owed) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "task": letter.task,
+        "status": letter.status,
+        "company_id": letter.company_id,
+        "concerns": _concerns(letter),
+        "error": letter.error,
+        "failures": letter.failures,
+        "starts": letter.starts,
+        "request_id": letter.request_id,
+        "created_at": letter.created_at,
+        # What is given up is due no more: it has kept when that was.
+        "died_at": letter.due_at,
+    }
+
+
+def _concerns(letter: Owed) -> dict[str, UUID]:
+    concerns = {}
+    for name, value in letter.arguments.items():
+        try:
+            concerns[name] = UUID(value)
+        except (ValueError, TypeError, AttributeError):
+            continue
+    return concerns

@@ -1,0 +1,201 @@
+"""Stored webhook events: what came, what became of it, and having it handled again."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from models import replays
+from models.operations import Action, acts_on
+from models.paging import newest
+from models.tenants import Permission
+from models.webhooks import PaymentWebhook, WebhookStatus
+from web.api.operations import (
+    MOST,
+    PREFIX,
+    ActAnswer,
+    ReplayAnswer,
+    Several,
+    all_found,
+    foresee,
+    replayed,
+    shown_act,
+    waits,
+    whose,
+    write_down,
+)
+from web.auth import allowed
+from web.routes import Input, Routes, respond
+from web.schemas import Moment, PageQuery, cause, cursor_of
+from worker.database import in_transaction, transaction
+
+routes = Routes("webhook_events", __name__, url_prefix=f"{PREFIX}/events")
+
+# What a worker has in hand, or is owed, need not be owed again.
+AT_REST = (WebhookStatus.COMPLETED, WebhookStatus.FAILED, WebhookStatus.IGNORED)
+
+
+class Narrowed(Input):
+    """Which events."""
+
+    provider: str | None = Field(None, max_length=50)
+    type: str | None = Field(None, max_length=100, description="Such as `charge.refunded`.")
+    status: WebhookStatus | None = None
+    transaction_id: UUID | None = None
+
+
+class EventsQuery(PageQuery, Narrowed):
+    """Which page of which events."""
+
+
+class EventPath(Input):
+    """Which event."""
+
+    event_id: UUID
+
+
+class Replay(Several):
+    """Which events to have handled again."""
+
+    filter: Narrowed | None = None
+
+
+class EventAnswer(BaseModel):
+    """An event as it stands; what it said is not shown."""
+
+    id: UUID
+    provider: str
+    type: str
+    provider_event_id: str
+    account: str
+    status: WebhookStatus
+    company_id: UUID | None
+    transaction_id: UUID | None
+    subject_id: UUID | None
+    error: str | None
+    failures: int
+    received_at: Moment
+    handled_at: Moment | None
+
+
+class OneEventAnswer(EventAnswer):
+    """An event and what operators did about it, oldest first."""
+
+    acts: list[ActAnswer]
+
+
+class EventsAnswer(BaseModel):
+    """A page of events, newest first."""
+
+    data: list[EventAnswer]
+    next_cursor: str | None
+
+
+@routes.get("", responses={200: EventsAnswer})
+@allowed(Permission.OPERATIONS)
+def list_events(query: EventsQuery) -> Response:
+    """List stored webhook events, newest first."""
+    wanted = _narrowed(query)
+    if query.created_from is not None:
+        wanted = wanted.where(PaymentWebhook.created_at >= query.created_from)
+    if query.created_to is not None:
+        wanted = wanted.where(PaymentWebhook.created_at < query.created_to)
+    with transaction() as session:
+        page = newest(session, PaymentWebhook, wanted, after=query.after, limit=query.limit)
+        return respond(
+            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
+        )
+
+
+@routes.get("/<uuid:event_id>", responses={200: OneEventAnswer})
+@allowed(Permission.OPERATIONS)
+def read_event(path: EventPath) -> Response:
+    """Return one, with what operators did about it."""
+    with transaction() as session:
+        [event] = _find(session, [path.event_id])
+        acts = map(shown_act, acts_on(session, event.id))
+        return respond(_shown(event) | {"acts": list(acts)})
+
+
+@routes.post("/replay", responses={200: ReplayAnswer})
+@allowed(Permission.OPERATIONS)
+@waits
+def replay_events(body: Replay) -> Response:
+    """Have stored events handled again by today's handlers, or tell what that would change.
+
+    What was handled may be handled again: only moves that are allowed are made.
+    """
+    with transaction() as session:
+        left = 0
+        if body.ids is not None:
+            ids = [event.id for event in _find(session, body.ids)]
+        else:
+            wanted = _narrowed(body.filter or Narrowed.model_validate({}))
+            wanted = wanted.where(PaymentWebhook.status.in_(AT_REST))
+            number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
+            oldest = wanted.order_by(PaymentWebhook.id).limit(MOST)
+            ids = [each.id for each in session.scalars(oldest)]
+            left = number - len(ids)
+    if body.dry_run:
+        return replayed(ids, left=left, foreseen=foresee(events=ids))
+    return replayed(in_transaction(_replay, None, ids, body.note), left=left)
+
+
+def _narrowed(by: Narrowed) -> Select[PaymentWebhook]:
+    wanted = select(PaymentWebhook).where(whose(PaymentWebhook.company_id))
+    for column, value in (
+        (PaymentWebhook.provider, by.provider),
+        (PaymentWebhook.event_type, by.type),
+        (PaymentWebhook.status, by.status),
+        (PaymentWebhook.transaction_id, by.transaction_id),
+    ):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return wanted
+
+
+def _find(session: Session, ids: list[UUID]) -> list[PaymentWebhook]:
+    """Return events that the caller may see; 404 if one of them is none."""
+    wanted = select(PaymentWebhook).where(
+        PaymentWebhook.id.in_(ids), whose(PaymentWebhook.company_id)
+    )
+    found = list(session.scalars(wanted.order_by(PaymentWebhook.id)))
+    all_found(ids, [event.id for event in found], "event")
+    return found
+
+
+def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
+    """Return which will be handled again; what is owed anyway is not among them."""
+    done = []
+    for event in _find(session, ids):
+        because = cause("replayed by an operator")
+        if replays.replay_event(session, event.id, cause=because) is None:
+            continue
+        write_down(
+            session, Action.REPLAY, "event", event.id, company_id=event.company_id, note=note
+        )
+        done.append(event.id)
+    return done
+
+
+def _shown(event: PaymentWebhook) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "provider": event.provider,
+        "type": event.event_type,
+        "provider_event_id": event.provider_event_id,
+        "account": event.account,
+        "status": event.status,
+        "company_id": event.company_id,
+        "transaction_id": event.transaction_id,
+        "subject_id": event.subject_id,
+        "error": event.error_message,
+        "failures": event.retry_count,
+        "received_at": event.created_at,
+        "handled_at": event.handled_at,
+    }

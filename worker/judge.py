@@ -1,0 +1,113 @@
+"""The invariants, judged within a time limit and by one at a time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import String, literal, select, text, union_all
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import invariants
+from models.base import CompanyOwned, across_companies
+from models.invariants import Violation
+from worker.database import error_number, transaction
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A statement that took too long, at MariaDB and at MySQL.
+TOO_LONG = (1969, 3024)
+NEVER_LONGER_S = 15.0
+# Below what the driver waits for an answer: the connection must outlive the statement.
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one sentence holds; None if there was no time to look."""
+
+    invariant: str
+    holds: bool | None
+    violations: list[Violation] = field(default_factory=list)
+
+
+def judge(*, limit_s: float, within: timedelta | None = None) -> list[Verdict]:
+    """Return a verdict on each sentence; what there was no time for is told as such.
+
+    Args:
+        within: only what was touched in this time, as `models.invariants.check` has it.
+    """
+    verdicts = {name: Verdict(name, None) for name in invariants.sentences()}
+    deadline = time.monotonic() + limit_s
+    with transaction() as session:
+        each = invariants.check_each(session, within=within)
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                with _bounded(session, min(left_s, NEVER_LONGER_S)):
+                    name, found = next(each)
+            except StopIteration:
+                break
+            except DBAPIError as error:
+                if error_number(error) not in TOO_LONG:
+                    raise
+                break
+            verdicts[name] = Verdict(name, not found, found)
+    return list(verdicts.values())
+
+
+@contextmanager
+def _bounded(session: Session, limit_s: float) -> Iterator[None]:
+    """Have the server end a statement that takes longer."""
+    connection = session.connection()
+    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+    name = "max_statement_time" if is_mariadb else "max_execution_time"
+    limit = max(limit_s, 0.01) if is_mariadb else max(1, round(limit_s * 1000))
+    connection.execute(text(f"SET SESSION {name} = {limit}"))
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.execute(text(f"SET SESSION {name} = DEFAULT"))
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Whether nobody else in this database does what `name` says; it is ours until the end."""
+    with transaction() as session:
+        key = {"name": f"paybeat:{name}"}
+        lock = text("SELECT GET_LOCK(CONCAT(DATABASE(), :name), 0)")
+        unlock = text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), :name))")
+        because = "a lock is no row"
+        is_ours = bool(session.scalar(across_companies(lock, because=because), key))
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                session.scalar(across_companies(unlock, because=because), key)
+
+
+def companies_in(session: Session, violations: list[Violation]) -> dict[UUID, UUID]:
+    """Return whose the rows are that violations name, by the rows' ids."""
+    ids = {identity for each in violations for identity in ids_in(each)}
+    if not ids:
+        return {}
+    kinds = [mapper.class_ for mapper in CompanyOwned.registry.mappers]
+    owned: list[Any] = [kind for kind in kinds if issubclass(kind, CompanyOwned)]
+    parts = [
+        select(kind.id, kind.company_id, literal(kind.__tablename__, String(40))).where(
+            kind.id.in_(ids)
+        )
+        for kind in owned
+    ]
+    query = across_companies(union_all(*parts), because="whose they are is what is asked")
+    return {identity: company_id for identity, company_id, _ in session.execute(query)}
+
+
+def ids_in(violation: Violation) -> set[UUID]:
+    """Return the ids that a violation names."""
+    return {UUID(found) for found in _ID.findall(violation.detail)}
