@@ -54,6 +54,9 @@ class Provider(StrEnum):
     BANK_TRANSFER = "bank_transfer"
 
 
+# In a transaction's details: the customer agreed that the provider keeps what they pay with.
+KEEP_METHOD = "keep_method"
+
 # Money has moved; from here a transaction only goes to and fro among these.
 SETTLED = frozenset({Status.SUCCEEDED, Status.PARTIALLY_REFUNDED, Status.REFUNDED})
 # An invoice has at most one transaction in these: a second charge cannot start beside it.
@@ -126,6 +129,7 @@ class Transaction(Moving):
         Index("idx_status", "status"),
         Index("idx_created_at", "created_at"),
         Index("idx_transactions_next_retry_at", "next_retry_at"),
+        Index("idx_transactions_payment_processor_id", "payment_processor_id"),
     )
 
     MOVES = {  # noqa: RUF012  data, read by the docs and the tests

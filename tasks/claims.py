@@ -15,6 +15,7 @@ from models.money import Money
 from models.outbox import Owed, enqueue
 from models.timeline import note
 from models.transactions import (
+    KEEP_METHOD,
     OPEN_ATTEMPT,
     AttemptStatus,
     PaymentAttempt,
@@ -236,6 +237,7 @@ def _start(
             "customer": customer_id,
             "method": method.provider_id if method else None,
             "off_session": start.off_session,
+            "keep_method": bool((payment.details or {}).get(KEEP_METHOD)),
         },
     )
     attempt.trigger = start.trigger
@@ -265,6 +267,7 @@ def request_of(attempt: PaymentAttempt) -> ChargeRequest:
         customer=asked["customer"],
         method=asked["method"],
         off_session=asked["off_session"],
+        keep_method=asked.get("keep_method", False),
         metadata={
             "transaction_id": str(attempt.transaction_id),
             "company_id": str(attempt.company_id),

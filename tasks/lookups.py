@@ -261,12 +261,11 @@ def _record_refreshed(session: Session, debt: Debt, seen: Transaction, intent: I
 def reveal(debt: Debt, payment: Transaction) -> None:
     """Fetch the client secret for those who asked again with the same key, who have joined.
 
-    Safe twice: it only reads.
+    Where the customer approves at the provider's pages, their address. Safe twice: it only reads.
     """
-    secret = None
+    answer: dict[str, object] = {"transaction_id": str(payment.id), "status": payment.status}
     if payment.provider_transaction_id is not None:
         intent = gateway_for(payment.payment_method).retrieve(payment.provider_transaction_id)
-        secret = intent.client_secret
+        answer |= {"client_secret": intent.client_secret, "approve_url": intent.approve_url}
     in_transaction(debt.end, debt.company_id)
-    answer = {"transaction_id": str(payment.id), "status": payment.status, "client_secret": secret}
     replies.tell(payment.id, answer)

@@ -199,11 +199,13 @@ def _apply(
 
 def _told(payment: Transaction, outcome: Outcome) -> dict[str, object]:
     secret = outcome.client_secret if isinstance(outcome, Intent) else ""
+    approve_url = outcome.approve_url if isinstance(outcome, Intent) else ""
     is_open = payment.status in (Status.REQUIRES_ACTION, Status.PROCESSING, Status.PENDING)
     return {
         "transaction_id": str(payment.id),
         "status": str(payment.status),
         "client_secret": secret if is_open or payment.is_settled else None,
+        "approve_url": approve_url if is_open else None,
     }
 
 

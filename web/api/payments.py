@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from flask import Response
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models import invoices
+from models import dunning, invoices
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.money import InvalidAmount, amount_of
@@ -22,6 +22,8 @@ from models.refunds import refunds_of
 from models.tenants import Permission
 from models.timeline import Timeline, history, note
 from models.transactions import (
+    KEEP_METHOD,
+    Dunning,
     Provider,
     Status,
     Transaction,
@@ -43,6 +45,7 @@ from web.schemas import (
 )
 from worker import replies
 from worker.database import error_number, transaction
+from worker.settings import settings
 
 PREFIX = "/api/v1/payments"
 routes = Routes("payments", __name__, url_prefix=PREFIX)
@@ -64,13 +67,24 @@ class NewIntent(Input):
         default=False,
         description="The customer is not there; without a method the default one is charged.",
     )
+    provider: Literal[Provider.STRIPE, Provider.PAYPAL] | None = Field(
+        None, description="Who moves the money where no method says so; stripe if left out."
+    )
+    save_method: StrictBool = Field(
+        default=False,
+        description="With PayPal: keep what the customer pays with for later payments.",
+    )
 
 
 class IntentAnswer(BaseModel):
-    """Where the payment stands; `client_secret` is for the browser and is kept nowhere."""
+    """Where the payment stands; `client_secret` is for the browser and is kept nowhere.
+
+    `approve_url` is the provider's page on which the customer approves the payment.
+    """
 
     transaction_id: UUID
     client_secret: str | None
+    approve_url: str | None = None
     status: Status
     error: ErrorAnswer | None = None
 
@@ -106,6 +120,7 @@ class PaymentAnswer(BaseModel):
     error: ErrorAnswer | None
     retry_count: int
     next_retry_at: Moment | None
+    dunning: Dunning
     created_at: Moment
     updated_at: Moment
 
@@ -142,7 +157,7 @@ class TimelineAnswer(BaseModel):
     data: list[TimelineEntry]
 
 
-def _ask_again(session: Session, transaction_id: UUID) -> str | None:
+def ask_for_intent(session: Session, transaction_id: UUID) -> str | None:
     """Wait for the answer that is on its way, or have the client secret fetched again."""
     joined = replies.join(transaction_id)
     payment = session.get_one(Transaction, transaction_id)
@@ -154,13 +169,16 @@ def _ask_again(session: Session, transaction_id: UUID) -> str | None:
     return joined.key
 
 
-def _tell(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
+def tell_intent(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
+    """Tell where a payment stands, with the secret if the worker has sent it."""
     payment = session.get_one(Transaction, transaction_id)
     secret = (reply or {}).get("client_secret") or None
-    has_answer = secret is not None or payment.status not in (*UNDER_WAY, Status.REQUIRES_ACTION)
+    approve_url = (reply or {}).get("approve_url") or None
+    has_answer = secret or approve_url or payment.status not in (*UNDER_WAY, Status.REQUIRES_ACTION)
     body = {
         "transaction_id": payment.id,
         "client_secret": secret,
+        "approve_url": approve_url,
         "status": payment.status,
         "error": _error(payment),
     }
@@ -169,13 +187,15 @@ def _tell(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) 
 
 @routes.post("/create-intent", responses={200: IntentAnswer, 202: IntentAnswer})
 @allowed(Permission.PAYMENTS_WRITE)
-@idempotent(tell=_tell, ask_again=_ask_again)
+@idempotent(tell=tell_intent, ask_again=ask_for_intent)
 def create_intent(session: Session, body: NewIntent) -> Begun:
     """Begin a payment; a worker asks the provider.
 
     200 once the provider has answered, also when it declined: `status` tells. 202 when it has not
     yet: ask again with the same Idempotency-Key, or read the payment at `Location`.
     """
+    # Payments are locked before their invoice.
+    dunning.clear_schedules(session, body.invoice_id, because=cause("the invoice is paid by hand"))
     invoice = _payable_invoice(session, body)
     method = _method(session, body)
     payment = Transaction(
@@ -184,13 +204,15 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
         user_id=caller().user_id,
         amount=_amount(body, invoice),
         currency=invoice.currency,
-        payment_method=Provider(method.provider) if method else Provider.STRIPE,
+        payment_method=_provider(body, method),
         payment_method_id=method.id if method else None,
         off_session=body.off_session,
     )
+    if body.save_method:
+        payment.details = {KEEP_METHOD: True}
     # Read now: an error of the flush takes the row's values away.
     invoice_id = invoice.id
-    _refuse_second(session, invoice_id)
+    refuse_second(session, invoice_id)
     session.add(payment)
     try:
         session.flush()
@@ -198,7 +220,7 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
         if error_number(error) != DUPLICATE:
             raise
         with transaction(company_id=caller().company_id) as another:
-            _refuse_second(another, invoice_id)
+            refuse_second(another, invoice_id)
         raise unavailable("Another payment of the invoice has just ended.") from None
     note(session, payment, what="begun", because=cause(f"{payment.money} asked for"))
     reply_key = replies.new_key()
@@ -285,6 +307,18 @@ def _method(session: Session, body: NewIntent) -> PaymentMethod | None:
     return method
 
 
+def _provider(body: NewIntent, method: PaymentMethod | None) -> Provider:
+    """Return who moves the money: whoever keeps the method, else as asked."""
+    provider = Provider(method.provider) if method else body.provider or Provider.STRIPE
+    if body.provider not in (None, provider):
+        raise invalid("provider", f"is not the method's, which is {provider}")
+    if provider is Provider.PAYPAL and not settings().has_paypal:
+        raise invalid("provider", "is not set up here")
+    if body.save_method and (provider is not Provider.PAYPAL or method is not None):
+        raise invalid("save_method", "is for a payment that the customer approves at PayPal")
+    return provider
+
+
 def _amount(body: NewIntent, invoice: Invoice) -> Any:
     try:
         amount = amount_of(body.amount, invoice.currency)
@@ -295,7 +329,8 @@ def _amount(body: NewIntent, invoice: Invoice) -> Any:
     return amount
 
 
-def _refuse_second(session: Session, invoice_id: UUID) -> None:
+def refuse_second(session: Session, invoice_id: UUID) -> None:
+    """Refuse to pay an invoice beside a payment that is under way."""
     other = open_of_invoice(session, invoice_id)
     if other is not None:
         raise Problem(
@@ -328,6 +363,7 @@ def _shown(payment: Transaction) -> dict[str, Any]:
         "error": _error(payment),
         "retry_count": payment.retry_count,
         "next_retry_at": payment.next_retry_at,
+        "dunning": payment.dunning,
         "created_at": payment.created_at,
         "updated_at": payment.updated_at,
     }
