@@ -155,12 +155,15 @@ def _claim_abandoned(
 def abandon(debt: Debt, abandoned: Abandoned) -> None:
     """Cancel what its customer has left. Safe twice: what is canceled or paid is returned as it is.
 
-    One that was paid meanwhile is believed, and one that is being paid is left alone.
+    Looks first: one that was paid meanwhile is believed, and one that is being paid is left alone,
+    though the provider might cancel it.
     """
     outcome: Intent | GatewayError
+    gateway = gateway_for(abandoned.provider)
     try:
-        gateway = gateway_for(abandoned.provider)
-        outcome = gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
+        outcome = gateway.retrieve(abandoned.intent_id)
+        if outcome.status is IntentStatus.REQUIRES_ACTION:
+            outcome = gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
     except GatewayError as error:
         outcome = error
     in_transaction(_record_abandoned, debt.company_id, debt, abandoned.transaction_id, outcome)
