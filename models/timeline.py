@@ -54,6 +54,12 @@ class Timeline(CompanyOwned):
     detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
+def subject_of(row: CompanyOwned) -> str:
+    """Return what a row is called in the timeline: transaction, invoice, retry_policy, ..."""
+    name: str = row.__tablename__
+    return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
+
+
 def note(
     session: Session,
     subject: CompanyOwned,
@@ -66,7 +72,7 @@ def note(
     session.add(
         Timeline(
             company_id=subject.company_id,
-            subject=subject.__tablename__.removesuffix("s"),
+            subject=subject_of(subject),
             subject_id=subject.id,
             what=what,
             was=None,  # as in a move: rows of the same columns are written together

@@ -174,10 +174,14 @@ def _scheduled(standing: Standing, policy: RetryPolicy) -> Decision:
     return Decision(step=Step.SCHEDULED, reason=reason, retry_at=retry_at)
 
 
-def steps_ahead(retry_at: datetime, retries: int, policy: RetryPolicy) -> list[datetime]:
-    """Return when the coming retries are if each is declined at once, the scheduled one first."""
+def steps_ahead(retry_at: datetime, made: int, policy: RetryPolicy) -> list[datetime]:
+    """Return when the coming retries are if each is declined at once, the scheduled one first.
+
+    Args:
+        made: retries that will have been made once the scheduled one has.
+    """
     found = [utc(retry_at)]
-    for hours in policy.delays_h[retries + 1 : policy.steps]:
+    for hours in policy.delays_h[made : policy.steps]:
         found.append(found[-1] + timedelta(hours=hours))
     return found
 

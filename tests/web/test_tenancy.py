@@ -12,10 +12,11 @@ from itertools import product
 import pytest
 from sqlalchemy import text
 
+from models.ids import new_id
 from models.refunds import Refund, RefundReason
 from models.tables import METADATA
 from models.tenants import Permission, Role
-from models.transactions import Status
+from models.transactions import AttemptStatus, Status, Transaction, start_attempt
 from tests.factories import Customer, make_company, make_invoice, make_method, make_payment
 from tests.web.probe import Probe
 from tests.web.visitor import problem_of
@@ -47,6 +48,11 @@ NEEDS = {
     ("GET", "/api/v1/payments"): Permission.PAYMENTS_READ,
     ("GET", "/api/v1/payments/{transaction_id}"): Permission.PAYMENTS_READ,
     ("GET", "/api/v1/payments/{transaction_id}/timeline"): Permission.PAYMENTS_READ,
+    ("POST", "/api/v1/payments/{transaction_id}/retry"): Permission.PAYMENTS_WRITE,
+    ("POST", "/api/v1/payments/{transaction_id}/resume"): Permission.PAYMENTS_WRITE,
+    ("GET", "/api/v1/invoices/{invoice_id}/dunning"): Permission.INVOICES_READ,
+    ("GET", "/api/v1/retry-policy"): Permission.INVOICES_READ,
+    ("PUT", "/api/v1/retry-policy"): Permission.INVOICES_WRITE,
     ("GET", "/api/v1/payments/{transaction_id}/refunds"): Permission.PAYMENTS_READ,
     ("GET", "/api/v1/payments/{transaction_id}/refunds/{refund_id}"): Permission.PAYMENTS_READ,
     ("POST", "/api/v1/payments/{transaction_id}/refund"): Permission.REFUNDS_WRITE,
@@ -66,9 +72,13 @@ BODIES = {
         "payment_method_id": "{payment_method_id}",
     },
     "/api/v1/payments/{transaction_id}/refund": {"amount": "1.00"},
+    "/api/v1/payments/{transaction_id}/retry": {"payment_method_id": "{payment_method_id}"},
+    "/api/v1/retry-policy": {"delays_h": [24, 48]},
     "/api/v1/payment-methods": {"type": "card", "token": "tok_visa"},
     "/api/v1/payment-methods/{payment_method_id}/replace": {"token": "tok_visa"},
 }
+# Not lists: a company has one of each.
+SINGLE = {"/api/v1/retry-policy"}
 READERS = set(Role)
 WRITERS = {Role.OWNER, Role.BILLING_ADMIN, Role.OPERATOR}
 KINDS = ("invoice_id", "transaction_id", "payment_method_id", "refund_id")
@@ -97,6 +107,22 @@ def make_objects(customer: Customer) -> dict[str, str]:
         session.flush()
     ids = (make_invoice(customer.company_id), payment_id, method_id, refund.id)
     return {kind: str(identity) for kind, identity in zip(KINDS, ids, strict=True)}
+
+
+def declined(customer: Customer) -> str:
+    """A payment that the customer must confirm, which is what can be retried and resumed."""
+    payment_id = make_payment(
+        customer,
+        make_invoice(customer.company_id),
+        payment_method_id=make_method(customer),
+        status=Status.FAILED,
+        provider_transaction_id=f"pi_{new_id().hex}",
+    )
+    with transaction(company_id=customer.company_id) as session:
+        attempt = start_attempt(session.get_one(Transaction, payment_id), {})
+        attempt.status = AttemptStatus.DECLINED
+        attempt.decline_code = "authentication_required"
+    return str(payment_id)
 
 
 def fill(body, objects):
@@ -182,7 +208,8 @@ def body_schema(owner, path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for method, path in NEEDS if method == "GET" and "{" not in path]
+    "path",
+    [path for method, path in NEEDS if method == "GET" and "{" not in path and path not in SINGLE],
 )
 def test_a_list_holds_ours_and_nothing_of_theirs(owner, ours, theirs, path):
     spec = owner.get("/openapi.json").json["paths"][path]["get"]
@@ -230,6 +257,8 @@ def test_who_may_what(visitor, password_hash, use, role, method, path):
     use(wait_s="0.001")
     colleague = make_company(role=role, password_hash=password_hash)
     objects = make_objects(colleague)
+    if path.endswith(("/retry", "/resume")):
+        objects["transaction_id"] = declined(colleague)
     person = visitor.sign_in(colleague.email)
     before = checksums()
     answer = person.send(method, path.format(**objects), json=fill(BODIES.get(path), objects))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from web.api import (
     alerts,
     auth,
+    captures,
     dead_letters,
+    dunning,
     health,
     invoices,
     operations,
     payment_methods,
     payments,
     refunds,
+    retries,
     webhook_events,
 )
 from web.routes import Routes
@@ -21,6 +24,9 @@ BLUEPRINTS: tuple[Routes, ...] = (
     auth.routes,
     invoices.routes,
     payments.routes,
+    captures.routes,
+    retries.routes,
+    dunning.routes,
     refunds.routes,
     payment_methods.routes,
     alerts.routes,

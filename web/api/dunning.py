@@ -1,0 +1,300 @@
+"""Dunning as its company sees it: what happened to an invoice's payments, and what will."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel, Field, StrictBool, StrictInt
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import cards, dunning
+from models.clock import now
+from models.invoices import Invoice
+from models.methods import PaymentMethod
+from models.policies import policy_of, store
+from models.tenants import Permission
+from models.timeline import Timeline, history, note
+from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Transaction, Trigger
+from schedules.declines import ACTIONS, Action, told_code
+from schedules.ladder import (
+    LONGEST_DELAY_H,
+    MAX_CARD_DECLINES,
+    MAX_RETRIES,
+    RETRIES,
+    SHORTEST_DELAY_H,
+    RetryPolicy,
+    Standing,
+    steps_ahead,
+)
+from web.api.invoices import InvoicePath
+from web.auth import allowed, caller
+from web.problems import Problem
+from web.routes import Input, Routes, respond
+from web.schemas import Amount, Moment, cause
+from worker.database import in_transaction, transaction
+
+routes = Routes("dunning", __name__, url_prefix="/api/v1")
+
+Hours = Annotated[StrictInt, Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H)]
+
+
+class Policy(Input):
+    """When declined payments are charged again. No hours, or disabled: never."""
+
+    delays_h: list[Hours] = Field(
+        max_length=MAX_RETRIES,
+        description="Hours to wait after the first, second and third decline.",
+        examples=[[24, 48, 72]],
+    )
+    is_enabled: StrictBool = True
+
+
+class PolicyAnswer(BaseModel):
+    """The company's retry policy."""
+
+    delays_h: list[int]
+    is_enabled: bool
+
+
+class MethodShown(BaseModel):
+    """What was charged."""
+
+    payment_method_id: UUID
+    brand: str | None
+    last_four: str | None
+
+
+class AttemptShown(BaseModel):
+    """One try: what came of it, and what was done about it."""
+
+    transaction_id: UUID
+    number: int
+    at: Moment
+    trigger: Trigger
+    method: MethodShown | None
+    amount: Amount
+    outcome: AttemptStatus
+    decline_code: str | None = Field(description="As far as the customer may know it.")
+    message: str | None
+    advice: str | None
+    action: Dunning | None = Field(description="What was decided after it.")
+    reason: str | None
+    retry_at: datetime | None
+
+
+class ComingRetry(BaseModel):
+    """A retry to come. All but the first depend on the one before being declined."""
+
+    at: datetime
+    is_scheduled: bool
+
+
+class StoppedBecause(BaseModel):
+    """Why nothing is tried any more."""
+
+    reason: str
+    sentence: str
+
+
+class CustomerAction(BaseModel):
+    """What the customer must do."""
+
+    action: Action
+    sentence: str
+
+
+class DunningAnswer(BaseModel):
+    """What happened to the payments of an invoice, and what will."""
+
+    invoice_id: UUID
+    transaction_id: UUID | None = Field(description="The payment that the rest is about.")
+    state: Dunning
+    policy: PolicyAnswer
+    retries_made: int
+    retries_left: int
+    next_retry_at: datetime | None
+    coming: list[ComingRetry]
+    stopped_because: StoppedBecause | None
+    customer_action: CustomerAction
+    attempts: list[AttemptShown]
+
+
+@routes.get("/invoices/<uuid:invoice_id>/dunning", responses={200: DunningAnswer})
+@allowed(Permission.INVOICES_READ)
+def read_dunning(path: InvoicePath) -> Response:
+    """Return what happened to the payments of an invoice, and what will, with dates and reasons."""
+    with transaction(company_id=caller().company_id) as session:
+        invoice = session.get(Invoice, path.invoice_id)
+        if invoice is None:
+            raise Problem("not-found", "No such invoice.")
+        return respond(_told(session, invoice))
+
+
+@routes.get("/retry-policy", responses={200: PolicyAnswer})
+@allowed(Permission.INVOICES_READ)
+def read_policy() -> Response:
+    """Return the company's retry policy."""
+    with transaction(company_id=caller().company_id) as session:
+        return respond(_shown(policy_of(session)))
+
+
+@routes.put("/retry-policy", responses={200: PolicyAnswer})
+@allowed(Permission.INVOICES_WRITE)
+def change_policy(body: Policy) -> Response:
+    """Set the company's retry policy. What is scheduled keeps its date, if it is still allowed."""
+    policy = RetryPolicy(tuple(body.delays_h), body.is_enabled)
+    in_transaction(_keep, caller().company_id, policy)
+    return respond(_shown(policy))
+
+
+def _keep(session: Session, policy: RetryPolicy) -> None:
+    before = _shown(policy_of(session))
+    stored = store(session, caller().company_id, policy)
+    session.flush()
+    detail = {"from": before, "to": _shown(policy)}
+    note(session, stored, what="changed", because=cause("the retry policy was set"), detail=detail)
+
+
+def _shown(policy: RetryPolicy) -> dict[str, Any]:
+    return {"delays_h": list(policy.delays_h), "is_enabled": policy.is_enabled}
+
+
+def _told(session: Session, invoice: Invoice) -> dict[str, Any]:
+    payments = list(
+        session.scalars(
+            select(Transaction).where(Transaction.invoice_id == invoice.id).order_by(Transaction.id)
+        )
+    )
+    lines = [
+        line
+        for line in history(session, [payment.id for payment in payments])
+        if line.what == dunning.DECIDED
+    ]
+    attempts = dunning.attempts_of(session, invoice.id)
+    payment = _the_one(payments)
+    state = _state(invoice, payment)
+    last = next(
+        (line for line in reversed(lines) if payment and line.subject_id == payment.id), None
+    )
+    policy = policy_of(session)
+    ladder = _ladder(session, payment, attempts, policy, is_scheduled=state is Dunning.SCHEDULED)
+    return {
+        "invoice_id": invoice.id,
+        "transaction_id": payment.id if payment else None,
+        "state": state,
+        "policy": _shown(policy),
+        **ladder,
+        "stopped_because": _stop(state, last),
+        "customer_action": _action(state, last),
+        "attempts": [_attempt(session, attempt, lines) for attempt in attempts],
+    }
+
+
+def _the_one(payments: Sequence[Transaction]) -> Transaction | None:
+    """Return the payment that is being dunned, else the latest one."""
+    dunned = [each for each in payments if each.dunning not in (Dunning.NONE, Dunning.CLEARED)]
+    return next(reversed(dunned or payments), None)
+
+
+def _state(invoice: Invoice, payment: Transaction | None) -> Dunning:
+    if payment is None or payment.dunning is Dunning.NONE:
+        return Dunning.NONE
+    return Dunning.CLEARED if dunning.in_the_way(invoice) else payment.dunning
+
+
+def _ladder(
+    session: Session,
+    payment: Transaction | None,
+    attempts: Sequence[PaymentAttempt],
+    policy: RetryPolicy,
+    *,
+    is_scheduled: bool,
+) -> dict[str, Any]:
+    method = dunning.method_for(session, payment, moment=now()) if payment else None
+    card = cards.card_of(method) if method else (attempts[-1].fingerprint if attempts else None)
+    tried = [attempt for attempt in attempts if card and attempt.fingerprint == card]
+    made = sum(attempt.trigger is Trigger.LADDER for attempt in tried)
+    next_at = payment.next_retry_at if payment and is_scheduled else None
+    coming: list[datetime] = []
+    if next_at is not None and card is not None:
+        left = _left(session, attempts, card, policy, is_new=not tried)
+        coming = steps_ahead(next_at, made + bool(tried), policy)[:left]
+    return {
+        "retries_made": made,
+        "retries_left": len(coming),
+        "next_retry_at": next_at,
+        "coming": [{"at": at, "is_scheduled": at == next_at} for at in coming],
+    }
+
+
+def _left(
+    session: Session,
+    attempts: Sequence[PaymentAttempt],
+    card: str,
+    policy: RetryPolicy,
+    *,
+    is_new: bool,
+) -> int:
+    """Return how many attempts may still be made if each is declined like the last."""
+    moment = now()
+    advice = dunning.advice_to_climb(attempts, card)
+    declines = cards.declines_of(session, card, moment=moment)
+    standing: Standing = dunning.standing_of(
+        attempts, declines, card=card, advice=advice, declined_at=moment
+    )
+    return min(
+        min(policy.steps, MAX_RETRIES) - standing.retries + is_new,
+        RETRIES[advice] - standing.retries_on_advice + is_new,
+        MAX_CARD_DECLINES - declines.number,
+    )
+
+
+def _stop(state: Dunning, last: Timeline | None) -> dict[str, str] | None:
+    if state in (Dunning.NONE, Dunning.SCHEDULED, Dunning.CLEARED) or last is None:
+        return None
+    return {"reason": (last.detail or {})["reason"], "sentence": last.why}
+
+
+def _action(state: Dunning, last: Timeline | None) -> dict[str, str]:
+    action = Action.NONE
+    if last is not None and last.detail and state not in (Dunning.NONE, Dunning.CLEARED):
+        action = Action(last.detail["action"])
+    return {"action": action, "sentence": ACTIONS[action]}
+
+
+def _attempt(
+    session: Session, attempt: PaymentAttempt, lines: Sequence[Timeline]
+) -> dict[str, Any]:
+    method = None
+    if attempt.payment_method_id is not None:
+        found = session.get_one(PaymentMethod, attempt.payment_method_id)
+        method = {
+            "payment_method_id": found.id,
+            "brand": found.brand,
+            "last_four": found.last_four,
+        }
+    line = next((each for each in reversed(lines) if each.attempt_id == attempt.id), None)
+    decided = (line.detail or {}) if line else {}
+    retry_at = decided.get("retry_at")
+    code = attempt.decline_code or attempt.error_code
+    return {
+        "transaction_id": attempt.transaction_id,
+        "number": attempt.number,
+        "at": attempt.created_at,
+        "trigger": attempt.trigger,
+        "method": method,
+        "amount": Decimal(attempt.request["amount"]),
+        "outcome": attempt.status,
+        "decline_code": told_code(code) if code else None,
+        "message": attempt.error_message,
+        "advice": attempt.advice,
+        "action": decided.get("state"),
+        "reason": line.why if line else None,
+        "retry_at": datetime.fromisoformat(retry_at) if retry_at else None,
+    }
