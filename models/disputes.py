@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, words
+from models.money import Money
 from models.states import Moving
 
 
@@ -46,7 +47,12 @@ OPEN_DISPUTE = (
     DisputeStatus.UNDER_REVIEW,
 )
 
+# Evidence is asked for, by a date.
+NEEDING_RESPONSE = (DisputeStatus.WARNING_NEEDS_RESPONSE, DisputeStatus.NEEDS_RESPONSE)
+
 _CLOSED = frozenset({DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.PREVENTED})
+# True whenever it is heard, whatever has been heard since.
+CLOSED_DISPUTE = _CLOSED | {DisputeStatus.WARNING_CLOSED}
 
 
 class Dispute(Moving):
@@ -104,6 +110,11 @@ class Dispute(Moving):
     amount_reinstated: Mapped[Decimal] = mapped_column(default=Decimal(0))
     closed_at: Mapped[datetime | None]
     due_told_at: Mapped[datetime | None]  # when somebody was told that the evidence is due soon
+
+    @property
+    def money(self) -> Money:
+        """Return what is disputed."""
+        return Money(self.amount, self.currency)
 
 
 class DisputeActionKind(StrEnum):

@@ -42,6 +42,11 @@ HANDLED: dict[str, frozenset[str]] = {
             "refund.created",
             "refund.updated",
             "refund.failed",
+            "charge.dispute.created",
+            "charge.dispute.updated",
+            "charge.dispute.closed",
+            "charge.dispute.funds_withdrawn",
+            "charge.dispute.funds_reinstated",
         }
     ),
     "paypal": frozenset(

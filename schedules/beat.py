@@ -10,6 +10,7 @@ WATCH_EVERY_S = 15.0
 INVARIANTS_EVERY_S = 900.0
 # A card ends on a day; whoever hears of it an hour later loses nothing.
 EXPIRY_EVERY_S = 3600.0
+DISPUTES_EVERY_S = 900.0
 
 
 def entries(*, sweep_every_s: float) -> dict[str, float]:
@@ -21,6 +22,7 @@ def entries(*, sweep_every_s: float) -> dict[str, float]:
         "operations.watch": WATCH_EVERY_S,
         "operations.check_invariants": INVARIANTS_EVERY_S,
         "methods.watch_expiry": EXPIRY_EVERY_S,
+        "disputes.remind": DISPUTES_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,
         # MISSED_EVENTS_EVERY_S says when a look is due; a ring before that does nothing.
         "webhooks.fetch_missed": MISSED_EVERY_S,

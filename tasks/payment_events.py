@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
@@ -96,29 +96,43 @@ _FOUND = "payments_of_events"
 
 def _find_all(session: Session, bodies: Sequence[Body]) -> dict[str, Whereabouts]:
     """Return whose payments these objects are about, by the object's id: by our id, else theirs."""
-    because = "an event tells whose it is only by the object that it names"
-    ours = {str(body["id"]): _our_id_in(body) for body in bodies}
-    theirs = {str(body["id"]): _intent_of(body) for body in bodies}
-    by_id: dict[UUID, Whereabouts] = {}
-    if wanted := {our_id for our_id in ours.values() if our_id}:
-        query = select(Transaction.id, Transaction.company_id).where(Transaction.id.in_(wanted))
-        rows = session.execute(across_companies(query, because=because))
-        by_id = {identity: Whereabouts(identity, company) for identity, company in rows}
-    found = {each: by_id[our_id] for each, our_id in ours.items() if our_id in by_id}
-    by_intent: dict[str, Whereabouts] = {}
-    if intents := {intent for each, intent in theirs.items() if intent and each not in found}:
-        attempts = select(
-            PaymentAttempt.provider_id, PaymentAttempt.transaction_id, PaymentAttempt.company_id
-        ).where(PaymentAttempt.provider == Provider.STRIPE, PaymentAttempt.provider_id.in_(intents))
-        attempts_found = session.execute(across_companies(attempts, because=because))
-        by_intent = {
-            intent: Whereabouts(identity, company)
-            for intent, identity, company in attempts_found
-            if intent
+    found: dict[str, Whereabouts] = {}
+    for name_in, find in _WAYS:
+        names = {
+            str(body["id"]): name
+            for body in bodies
+            if str(body["id"]) not in found and (name := name_in(body))
         }
-    return {
-        each: by_intent[intent] for each, intent in theirs.items() if intent in by_intent
-    } | found
+        known = find(session, set(names.values())) if names else {}
+        found |= {each: known[name] for each, name in names.items() if name in known}
+    return found
+
+
+Found = dict[Any, Whereabouts]
+_BECAUSE = "an event tells whose it is only by the object that it names"
+
+
+def _by_ids(session: Session, ids: set[UUID]) -> Found:
+    query = select(Transaction.id, Transaction.company_id).where(Transaction.id.in_(ids))
+    rows = session.execute(across_companies(query, because=_BECAUSE))
+    return {identity: Whereabouts(identity, company) for identity, company in rows}
+
+
+def _by_intents(session: Session, intents: set[str]) -> Found:
+    query = select(
+        PaymentAttempt.provider_id, PaymentAttempt.transaction_id, PaymentAttempt.company_id
+    ).where(PaymentAttempt.provider == Provider.STRIPE, PaymentAttempt.provider_id.in_(intents))
+    rows = session.execute(across_companies(query, because=_BECAUSE))
+    return {intent: Whereabouts(identity, company) for intent, identity, company in rows}
+
+
+def _by_charges(session: Session, charges: set[str]) -> Found:
+    query = select(Transaction.payment_processor_id, Transaction.id, Transaction.company_id).where(
+        Transaction.payment_method == Provider.STRIPE,
+        Transaction.payment_processor_id.in_(charges),
+    )
+    rows = session.execute(across_companies(query, because=_BECAUSE))
+    return {charge: Whereabouts(identity, company) for charge, identity, company in rows}
 
 
 def _our_id_in(body: Body) -> UUID | None:
@@ -129,6 +143,21 @@ def _intent_of(body: Body) -> str:
     if body.get("object") == "payment_intent":
         return str(body["id"])
     return id_of(body.get("payment_intent"))
+
+
+def _charge_of(body: Body) -> str:
+    """Return the charge of an object that names no intent: an old one, or one made by hand."""
+    if body.get("object") == "charge":
+        return str(body["id"])
+    return "" if _intent_of(body) else id_of(body.get("charge"))
+
+
+# What to look for in an object, and how a payment is found by it, the surest first.
+_WAYS: tuple[tuple[Callable[[Body], Any], Callable[[Session, set[Any]], Found]], ...] = (
+    (_our_id_in, _by_ids),
+    (_intent_of, _by_intents),
+    (_charge_of, _by_charges),
+)
 
 
 def _uuid(text: object) -> UUID | None:

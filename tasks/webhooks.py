@@ -19,7 +19,7 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause
 from models.webhooks import PaymentWebhook, WebhookStatus
-from tasks import method_events, payment_events, paypal_events
+from tasks import dispute_events, method_events, payment_events, paypal_events
 from tasks.handlers import Body, Handler, Hold
 from worker import crash, telemetry
 from worker.alerts import alert
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED)
 HANDLERS: dict[str, dict[str, Handler]] = {
-    "stripe": {**payment_events.STRIPE, **method_events.STRIPE},
+    "stripe": {**payment_events.STRIPE, **method_events.STRIPE, **dispute_events.STRIPE},
     "paypal": {**paypal_events.PAYPAL},
 }
 

@@ -4,6 +4,7 @@ SUBJECTS = (
     "payments",
     "lookups",
     "refunds",
+    "disputes",
     "methods",
     "janitor",
     "webhooks",

@@ -289,9 +289,16 @@ def upgrade() -> None:
     op.add_column(
         "transactions", sa.Column("looked_up_at", models.base.Moment(fsp=6), nullable=True)
     )
+    op.create_index(
+        "idx_transactions_payment_processor_id",
+        "transactions",
+        ["payment_processor_id"],
+        unique=False,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("idx_transactions_payment_processor_id", table_name="transactions")
     op.drop_column("transactions", "looked_up_at")
     op.drop_column("transactions", "is_disputed")
     op.drop_column("transactions", "dunning")
