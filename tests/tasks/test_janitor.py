@@ -129,8 +129,18 @@ def test_what_is_owed_already_is_left_alone_and_many_janitors_owe_once(shop):
     with transaction() as session:
         [row] = [row for row in shop.owed() if row.arguments["transaction_id"] == str(lost)]
         session.delete(session.get_one(Owed, row.id))
+    at = clock.now()
+    found = in_transaction(loose_ends.find, None, loose_ends.UNSENT, before=at, row_id=lost)
+    assert in_hand not in {each.id for each in found}
+    # Six janitors have all found it before the first of them owes it.
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: janitor.sweep(), range(6)))
+        tied = [
+            pool.submit(
+                in_transaction, janitor._tie_up, shop.company_id, loose_ends.UNSENT, found[0], at
+            )
+            for _ in range(6)
+        ]
+        assert [each.result() for each in tied] == [None] * 6
     sweep()
     owed = [row.arguments["transaction_id"] for row in shop.owed("payments.charge")]
     assert sorted(owed) == sorted([str(in_hand), str(lost)])
