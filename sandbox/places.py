@@ -31,6 +31,7 @@ DEFAULT_PORTS = {
     "PORT": 8000,
     "FLOWER_PORT": 5555,
     "SANDBOX_PORT": 12111,
+    "SANDBOX_PAYPAL_PORT": 12112,
     "MARIADB_PORT": 13306,
     "REDIS_PORT": 16379,
 }
@@ -43,6 +44,9 @@ DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
 }
 SANDBOX_KEY = "sk_test_sandbox"
+SANDBOX_CLIENT = "sandbox"
+PAYPAL_ROOT = VAR / "sandbox" / "paypal" / "root.pem"
+# Where the stand-in for PayPal, as the Procfile starts it, leaves the root of its certificates.
 
 
 @dataclass
@@ -99,6 +103,11 @@ class Places:
     def has_own_stripe(self) -> bool:
         """Whether the stand-in for Stripe is needed."""
         return self.environ.get("STRIPE_API_KEY", SANDBOX_KEY) in {"", SANDBOX_KEY}
+
+    @property
+    def has_own_paypal(self) -> bool:
+        """Whether the stand-in for PayPal is needed."""
+        return self.environ.get("PAYPAL_CLIENT_ID", SANDBOX_CLIENT) in {"", SANDBOX_CLIENT}
 
     @property
     def site(self) -> str:
@@ -161,10 +170,14 @@ def choose_ports(places: Places) -> None:
     """
     for name in ("PORT", "FLOWER_PORT"):
         places.port(name)
-    if not places.has_own_stripe:
-        return
-    clock = (places.folder / "sandbox" / "clock").absolute()
-    places.environ.setdefault("SANDBOX_CLOCK", str(clock))
-    stripe = f"http://{LOOPBACK}:{places.port('SANDBOX_PORT')}"
-    places.environ["STRIPE_API_BASE"] = stripe
-    places.environ.setdefault("SANDBOX_WEBHOOK_URL", f"{places.site}/api/v1/webhooks/stripe")
+    webhooks = f"{places.site}/api/v1/webhooks"
+    if places.has_own_stripe:
+        clock = (places.folder / "sandbox" / "clock").absolute()
+        places.environ.setdefault("SANDBOX_CLOCK", str(clock))
+        places.environ["STRIPE_API_BASE"] = f"http://{LOOPBACK}:{places.port('SANDBOX_PORT')}"
+        places.environ.setdefault("SANDBOX_WEBHOOK_URL", f"{webhooks}/stripe")
+    if places.has_own_paypal:
+        paypal = f"http://{LOOPBACK}:{places.port('SANDBOX_PAYPAL_PORT')}"
+        places.environ["PAYPAL_API_BASE"] = paypal
+        places.environ.setdefault("PAYPAL_TRUST_STORE", str(PAYPAL_ROOT))
+        places.environ.setdefault("SANDBOX_PAYPAL_WEBHOOK_URL", f"{webhooks}/paypal")

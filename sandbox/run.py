@@ -38,8 +38,8 @@ from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.steps import complain, step, tell
 
 PROCFILES = (ROOT / "Procfile", ROOT / "sandbox" / "Procfile")
-STRIPE = "sandbox"
-# The process of the stand-in for Stripe, which a key of Stripe's own makes needless.
+STRIPE, PAYPAL = "sandbox", "paypal"
+# The processes of the stand-ins, which a key of the provider's own makes needless.
 READY_S = 60.0
 SERVER_STOP_S = 3.0
 # With STOP_S and the keepers' own kill this stays below the promised 30 s.
@@ -133,6 +133,8 @@ def _show(places: Places, login: str) -> None:
     ]
     if places.has_own_stripe:
         rows.append(("Stripe", environ["STRIPE_API_BASE"], "sandbox; its book at /sandbox/book"))
+    if places.has_own_paypal:
+        rows.append(("PayPal", environ["PAYPAL_API_BASE"], "sandbox; its book at /sandbox/book"))
     for name, port in (("MariaDB", "MARIADB_PORT"), ("Valkey", "REDIS_PORT")):
         if port in environ:
             rows.append((name, f"{LOOPBACK}:{environ[port]}", "private"))
@@ -168,6 +170,8 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
     lines = read_procfiles(list(procfiles))
     if not places.has_own_stripe:
         lines.pop(STRIPE, None)
+    if not places.has_own_paypal:
+        lines.pop(PAYPAL, None)
     log = places.log("run") if command else None
     with _own_servers(places), places.written(folder / "run" / "env"):
         login = _release(lines.pop(RELEASE, []), places)

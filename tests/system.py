@@ -1,4 +1,4 @@
-"""The whole of Paybeat as processes: web, worker, beat and the stand-in for Stripe.
+"""The whole of Paybeat as processes: web, worker, beat and the stand-ins for Stripe and PayPal.
 
     with System(tmp_path, database_url=...) as system:
         owner = system.member()
@@ -33,6 +33,7 @@ from models import schema
 from models.base import COMPANY
 from models.tenants import Company, Role, Tenant, User
 from sandbox.children import LOOPBACK, Child, free_port, last_lines
+from sandbox.paypal.control import Control as PayPalControl
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.stripe.control import Control
 from tests.client import Client
@@ -234,9 +235,10 @@ class System:
             connection.execute(sqlalchemy.text(f"DROP DATABASE IF EXISTS `{name}`"))
 
     def _make_parts(self) -> None:
-        port, stripe_port = free_port(), free_port()
+        port, stripe_port, paypal_port = free_port(), free_port(), free_port()
         self.web_url = f"http://{LOOPBACK}:{port}"
         self.stripe_url = f"http://{LOOPBACK}:{stripe_port}"
+        self.paypal_url = f"http://{LOOPBACK}:{paypal_port}"
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         self.environ = {
             **inherited,
@@ -246,7 +248,11 @@ class System:
             "REDIS_URL": self.valkey.url,
             "BROKER_URL": self.valkey.url,
             "STRIPE_API_BASE": self.stripe_url,
+            "PAYPAL_API_BASE": self.paypal_url,
+            "PAYPAL_TRUST_STORE": str(self.folder / "paypal" / "root.pem"),
             "SANDBOX_PORT": str(stripe_port),
+            "SANDBOX_PAYPAL_PORT": str(paypal_port),
+            "SANDBOX_PAYPAL_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/paypal",
             "SANDBOX_CLOCK": str(self.folder / "clock"),
             "SANDBOX_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/stripe",
             "HOST": LOOPBACK,
@@ -257,11 +263,17 @@ class System:
         celery: list[str | Path] = [BIN / "celery", "-A", "worker.app"]
         queues, flags = ",".join(SUBJECTS), "-P threads -c 16 -E --without-mingle --without-gossip"
         self.stripe = Control(self.stripe_url)
+        self.paypal = PayPalControl(self.paypal_url)
         self.parts = {
             "sandbox": self._part(
                 "sandbox",
                 [sys.executable, "-m", "sandbox.stripe", "--folder", self.folder / "stripe"],
                 lambda _: self.stripe.is_up(),
+            ),
+            "paypal": self._part(
+                "paypal",
+                [sys.executable, "-m", "sandbox.paypal", "--folder", self.folder / "paypal"],
+                lambda _: self.paypal.is_up(),
             ),
             "web": self._part(
                 "web",

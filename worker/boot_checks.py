@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 MODES = ("sandbox", "production")
 LOG_FORMATS = ("auto", "json", "human")
-PORTS = ("redis_port", "port", "relay_port", "flower_port", "sandbox_port", "datadog_port")
+PORTS = (
+    "redis_port",
+    "port",
+    "relay_port",
+    "flower_port",
+    "sandbox_port",
+    "sandbox_paypal_port",
+    "datadog_port",
+)
 MAY_BE_ZERO = ("redis_db", "sentry_traces_rate", "trusted_proxies")
 RATE_LIMITS = ("rate_limit", "login_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")

@@ -79,6 +79,7 @@ class Settings:
     relay_port: int = 8001
     flower_port: int = 5555
     sandbox_port: int = 12111
+    sandbox_paypal_port: int = 12112
 
     default_currency: str = "INR"
     wait_s: float = 5.0

@@ -114,6 +114,9 @@ def test_the_sandbox_learns_where_the_web_is_and_the_gateway_where_the_sandbox_i
     environ = places.environ
     assert environ["STRIPE_API_BASE"] == f"http://127.0.0.1:{environ['SANDBOX_PORT']}"
     assert environ["SANDBOX_WEBHOOK_URL"] == f"{places.site}/api/v1/webhooks/stripe"
+    assert environ["PAYPAL_API_BASE"] == f"http://127.0.0.1:{environ['SANDBOX_PAYPAL_PORT']}"
+    assert environ["SANDBOX_PAYPAL_WEBHOOK_URL"] == f"{places.site}/api/v1/webhooks/paypal"
+    assert environ["PAYPAL_TRUST_STORE"].endswith("/sandbox/paypal/root.pem")
 
 
 def test_with_a_key_of_stripes_own_there_is_no_sandbox(tmp_path):
@@ -121,6 +124,13 @@ def test_with_a_key_of_stripes_own_there_is_no_sandbox(tmp_path):
     choose_ports(places)
     assert not places.has_own_stripe
     assert "STRIPE_API_BASE" not in places.environ
+
+
+def test_with_a_client_of_paypals_own_there_is_no_sandbox_of_it(tmp_path):
+    places = read_places({"PAYPAL_CLIENT_ID": "AZown"}, dotenv=tmp_path / "no")
+    choose_ports(places)
+    assert not places.has_own_paypal
+    assert not {"PAYPAL_API_BASE", "PAYPAL_TRUST_STORE"} & places.environ.keys()
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST"])
