@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from worker import database
 from worker.settings import settings
 from worker.telemetry.gunicorn_log import GunicornLog
 
@@ -15,6 +16,9 @@ workers = settings().web_workers
 threads = settings().web_threads
 # Each worker process makes its own connections.
 preload_app = False
+
+# Of a database that hangs: then the answer is 503, and the caller tries again.
+DATABASE_ANSWERS_WITHIN_S = 4.0
 
 # Longer than a request may wait: whoever is being answered when SIGTERM comes is answered.
 graceful_timeout = 25
@@ -36,6 +40,8 @@ proc_name = "paybeat-web"
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001  gunicorn passes it
-    """Keep what was loaded out of the collector's sight: going through it stops all for 90 ms."""
+    """Make the process ready to serve."""
+    database.answer_within(DATABASE_ANSWERS_WITHIN_S)
+    # Keep what was loaded out of the collector's sight: going through it stops all for 90 ms.
     gc.collect()
     gc.freeze()

@@ -54,6 +54,17 @@ PUBLISH = "events.publish"
 
 # A connection used within this time is taken for alive; an older one is asked first.
 FRESH_S = 1.0
+# A worker may have to go through a long table; nobody waits for its answer.
+PATIENCE_S = 20.0
+
+_patience_s = PATIENCE_S
+
+
+def answer_within(seconds: float) -> None:
+    """Have this process take a database for hung that has not answered after so long."""
+    global _patience_s  # noqa: PLW0603  one engine a process
+    _patience_s = seconds
+    engine.cache_clear()
 
 
 @cache
@@ -69,7 +80,11 @@ def engine() -> Engine:
         # A session ends its transaction itself; a second ROLLBACK is a round trip for nothing.
         pool_reset_on_return=None,
         # A database that hangs must not hang us: the caller gets a 503 and tries again.
-        connect_args={"connect_timeout": 3, "read_timeout": 20, "write_timeout": 20},
+        connect_args={
+            "connect_timeout": min(3.0, _patience_s),
+            "read_timeout": _patience_s,
+            "write_timeout": _patience_s,
+        },
     )
     event.listen(made, "checkout", _ask_when_old)
     event.listen(made, "checkin", _remember_use)
@@ -77,13 +92,19 @@ def engine() -> Engine:
 
 
 def _ask_when_old(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Ask whether a connection still stands; asking each time would cost a round trip each."""
+    """Ask whether a connection still stands; asking each time would cost a round trip each.
+
+    One that was cut off is replaced. From a database that hangs, a new one would wait as long
+    again for its first word.
+    """
     used_at = record.info.get("used_at")
     if used_at is None or time.monotonic() - used_at < FRESH_S:
         return
     try:
         connection.ping(reconnect=False)
     except (pymysql.MySQLError, OSError) as error:
+        if isinstance(error.__context__, TimeoutError):
+            raise
         raise InvalidatePoolError from error
 
 
