@@ -52,6 +52,8 @@ METRICS = {
         Metric("payments.refunded", _C, ("provider", "outcome"), "Refunds by what became of them."),
         Metric("payments.retried", _C, ("provider", "trigger"), "Retries begun by the ladder."),
         Metric("payments.unknown", _C, ("provider",), "Charges whose answer was lost."),
+        Metric("disputes.opened", _C, ("provider",), "Disputes heard of."),
+        Metric("disputes.closed", _C, ("provider", "outcome"), "Disputes by how they ended."),
         Metric("provider.calls", _C, ("provider", "call", "outcome"), "Calls to a provider."),
         Metric("provider.seconds", _T, ("provider", "call", "outcome"), "Time of such a call."),
         Metric("breaker.moved", _C, ("provider", "became"), "Breakers that opened or closed."),
