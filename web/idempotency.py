@@ -54,7 +54,7 @@ from web.auth import caller
 from web.bodies import canonical, write
 from web.openapi import IDEMPOTENT, WAITS
 from web.problems import DUPLICATE, Problem, unavailable
-from web.waiting import preference, wait_for
+from web.waiting import wait_as_wished
 from worker.database import error_number, in_transaction, transaction
 
 HEADER = "Idempotency-Key"
@@ -219,13 +219,12 @@ def _answer(outcome: Made | Begun, tell: Tell | None) -> Response:
         return _response(write(outcome.body), outcome.status, outcome.location)
     if tell is None:
         raise TypeError("a view that returns Begun needs tell")
-    chosen = preference()
-    reply = wait_for(outcome.reply_key, chosen)
+    reply, honoured = wait_as_wished(outcome.reply_key)
     with transaction(company_id=caller().company_id) as session:
         told = tell(session, outcome.resource_id, reply)
         body = write(told.body)
     response = _response(body, told.status, told.location)
-    response.headers.update(chosen.headers)
+    response.headers.update(honoured)
     return response
 
 

@@ -64,14 +64,40 @@ def _seats_of(threads: int) -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(max(1, threads - max(1, threads // 8)))
 
 
+class NoSeat(Exception):
+    """As many wait already as may: who comes now is told at once where to look."""
+
+
+def wait_as_wished(reply_key: str | None) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Wait for a worker's reply for as long as this request prefers.
+
+    Returns:
+        The reply, None when none came, and the headers that tell what was honoured: nothing, if
+        no seat was free for who wished to wait.
+    """
+    chosen = preference()
+    try:
+        return _wait(reply_key, chosen), chosen.headers
+    except NoSeat:
+        return None, {}
+
+
 def wait_for(reply_key: str | None, chosen: Preference) -> dict[str, Any] | None:
     """Wait for a worker's reply.
 
-    None when none came in time, when there is nothing to wait for, or when no seat is free: the
-    caller is then told at once where to look.
+    None when none came in time, when there is nothing to wait for, or when no seat is free.
     """
-    if reply_key is None or chosen.wait_s <= 0 or not seats().acquire(blocking=False):
+    try:
+        return _wait(reply_key, chosen)
+    except NoSeat:
         return None
+
+
+def _wait(reply_key: str | None, chosen: Preference) -> dict[str, Any] | None:
+    if reply_key is None or chosen.wait_s <= 0:
+        return None
+    if not seats().acquire(blocking=False):
+        raise NoSeat
     try:
         return replies.wait(reply_key, timeout_s=chosen.wait_s)
     finally:

@@ -79,6 +79,19 @@ def test_those_who_wait_leave_threads_to_those_who_need_not(use):
     assert took_s[1] < 1
 
 
+def test_who_finds_no_seat_is_not_told_that_their_wish_was_met(use, owner):
+    use(web_threads="1")
+    assert seats().acquire(blocking=False)
+    try:
+        answer = owner.post(BEGUN, {"amount": 1}, Prefer="wait=3")
+        at_once = owner.post(BEGUN, {"amount": 1}, Prefer="respond-async")
+    finally:
+        seats().release()
+    assert (answer.status_code, answer.json["secret"]) == (202, None)
+    assert "Preference-Applied" not in answer.headers
+    assert at_once.headers["Preference-Applied"] == "respond-async"
+
+
 def test_those_who_come_first_together_share_the_same_seats(use, often):
     with ThreadPoolExecutor(8) as pool:
         for threads in range(100, 130):
