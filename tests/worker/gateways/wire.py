@@ -31,6 +31,7 @@ class Seen:
     headers: dict[str, str]
     form: dict[str, str]
     query: dict[str, str]
+    body: str = ""
 
 
 @dataclass
@@ -70,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
                 {k.lower(): v for k, v in self.headers.items()},
                 dict(parse_qsl(body, keep_blank_values=True)),
                 dict(parse_qsl(parts.query)),
+                body,
             )
         )
         self.wire.next()(self)
