@@ -60,6 +60,9 @@ TAKING = (
     RefundStatus.SUCCEEDED,
 )
 
+# It has not ended.
+UNDER_WAY = (RefundStatus.PENDING, RefundStatus.PROCESSING, RefundStatus.REQUIRES_ACTION)
+
 
 class Refund(Moving):
     """One refund of a transaction, full or in part."""
@@ -107,6 +110,11 @@ class Refund(Moving):
     review_since: Mapped[datetime | None]  # nobody can tell what became of it
     looked_up_at: Mapped[datetime | None]  # while the provider is at work
     error_message: Mapped[str | None] = mapped_column(Text)
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether a person must find out what became of it."""
+        return self.review_since is not None and self.status in UNDER_WAY
 
 
 def taken(session: Session, transaction_id: UUID) -> Decimal:

@@ -12,6 +12,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CompanyOwned
 
+# A person says what became of a row that needs a review; what the lines after it answer.
+REVIEW_ASKED = "review_asked"
+REVIEW_REFUSED = "review_refused"
+REVIEW_SETTLED = "review_settled"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:

@@ -89,7 +89,7 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
         raise LookupError(f"refund {refund_id} is of a payment with no intent")
     if refund.first_called_at is None and (why := _why_not(session, payment)):
         debt.end(session)
-        _fail(session, payment, refund, why, cause=debt.cause("not sent"))
+        fail(session, payment, refund, why, cause=debt.cause("not sent"))
         return None
     if debt.waits_for(session, payment.payment_method):
         return None
@@ -181,7 +181,7 @@ def _record(
     if isinstance(outcome, GatewayError):
         refund.error_message = outcome.message
         if refund.status == RefundStatus.PROCESSING:
-            _fail(session, payment, refund, outcome.message, cause=cause.but(str(outcome)))
+            fail(session, payment, refund, outcome.message, cause=cause.but(str(outcome)))
         return
     apply(session, payment, refund, outcome, cause=cause)
 
@@ -225,7 +225,7 @@ def apply(
     cause = cause.but(f"the provider says {answer.state}")
     if status == RefundStatus.FAILED:
         why = answer.failure_reason or f"The provider says {answer.state}."
-        _fail(session, payment, refund, why, cause=cause)
+        fail(session, payment, refund, why, cause=cause)
     else:
         refund.move_to(status, because=cause)
         announce_refund(session, payment, refund)
@@ -236,9 +236,7 @@ def apply(
         take_back(session, payment, refund, because=cause)
 
 
-def _fail(
-    session: Session, payment: Transaction, refund: Refund, why: str, *, cause: Cause
-) -> None:
+def fail(session: Session, payment: Transaction, refund: Refund, why: str, *, cause: Cause) -> None:
     """Fail a refund and have somebody see to it: the customer waits for the money."""
     refund.error_message = why
     refund.move_to(RefundStatus.FAILED, because=cause)

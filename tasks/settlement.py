@@ -73,12 +73,18 @@ def apply(
         untold = Declined(message="The payment was declined.", advice=Advice.STOP_AND_REVIEW)
         fail(session, payment, attempt, intent.decline or untold, cause=cause)
     elif intent.status is IntentStatus.CANCELED:
-        _end(attempt, AttemptStatus.CANCELED)
-        because = cause.but("the provider canceled it")
-        if payment.move_if_allowed(Status.CANCELED, because=because):
-            dunning.clear(session, payment, because=because)
+        cancel(session, payment, attempt, cause=cause.but("the provider canceled it"))
     elif _may_be_open(session, payment, cause):
         _leave_open(session, payment, attempt, intent, cause)
+
+
+def cancel(
+    session: Session, payment: Transaction, attempt: PaymentAttempt | None, *, cause: Cause
+) -> None:
+    """Record that nothing can be paid any more: the invoice is free."""
+    _end(attempt, AttemptStatus.CANCELED)
+    if payment.move_if_allowed(Status.CANCELED, because=cause):
+        dunning.clear(session, payment, because=cause)
 
 
 def _leave_open(

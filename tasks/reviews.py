@@ -1,0 +1,377 @@
+"""Settling by hand what nobody could tell: the provider is asked first, and all is written down.
+
+reviews.settle           a payment that needs review has succeeded, failed, or is canceled
+reviews.settle_refund    a refund that needs review has succeeded or failed
+
+What an operator says is refused where the provider disagrees; the refusal is a line of the timeline
+too, with who asked and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import locks
+from models.base import across_companies
+from models.clock import now
+from models.money import Money
+from models.refunds import Refund
+from models.timeline import REVIEW_REFUSED, REVIEW_SETTLED, Cause, note
+from models.transactions import Status, Transaction, lock_existing
+from tasks import refunds, settlement
+from tasks.handover import KIND, OUR_ACCESS
+from worker import replies
+from worker.alerts import resolve
+from worker.app import Debt, calling_task
+from worker.database import in_transaction
+from worker.gateways import UnknownProvider, gateway_for
+from worker.gateways.base import (
+    Gateway,
+    GatewayError,
+    Intent,
+    IntentStatus,
+    OutcomeUnknown,
+    RefundAnswer,
+    RefundState,
+    Rejected,
+)
+
+# Whose sentence a refusal is: the rows and the provider disagree, or nobody could be asked.
+Kind = Literal["conflict", "unavailable"]
+
+
+class Refused(Exception):
+    """What the operator says is not taken; the message says why."""
+
+    def __init__(self, why: str, kind: Kind = "conflict") -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Matter:
+    """A payment in review, what is said of it, and what is known of it."""
+
+    transaction_id: UUID
+    provider: str
+    money: Money
+    outcome: str
+    provider_id: str | None
+    customer: str | None
+    # The intents that its attempts have made, as far as anybody has heard.
+    known: tuple[str, ...]
+    # After this nothing was sent.
+    until: datetime
+
+
+def _claim(
+    session: Session,
+    debt: Debt,
+    *,
+    transaction_id: str,
+    outcome: str,
+    provider_transaction_id: str | None,
+    **_said: object,
+) -> Matter | None:
+    payment = lock_existing(session, UUID(transaction_id))
+    if payment.status != Status.NEEDS_REVIEW:
+        _refuse(session, debt, payment, Refused(f"The payment is {payment.status} by now."))
+        return None
+    ids = [payment.provider_transaction_id, *(attempt.provider_id for attempt in payment.attempts)]
+    return Matter(
+        transaction_id=payment.id,
+        provider=payment.payment_method,
+        money=payment.money,
+        outcome=outcome,
+        provider_id=provider_transaction_id,
+        customer=payment.customer.provider_id if payment.customer else None,
+        known=tuple(dict.fromkeys(each for each in ids if each)),
+        until=now(),
+    )
+
+
+@calling_task("reviews.settle", claim=_claim)
+def settle(debt: Debt, matter: Matter) -> None:
+    """Settle a payment as an operator says. Safe twice: what needs no review is left as it is."""
+    try:
+        intent = _intent_for(debt, matter)
+    except Refused as refused:
+        in_transaction(_record_refused, debt.company_id, debt, matter.transaction_id, refused)
+    else:
+        in_transaction(_record, debt.company_id, debt, matter, intent)
+    replies.tell(matter.transaction_id, {}, key=debt.reply)
+
+
+def _intent_for(debt: Debt, matter: Matter) -> Intent | None:
+    """Return the intent that has succeeded; None where none may have.
+
+    Raises:
+        Refused: the provider says otherwise, or does not answer.
+    """
+    try:
+        gateway = gateway_for(matter.provider)
+    except UnknownProvider:
+        # Nobody can be asked: the operator's word is all there is.
+        return _by_word(matter) if matter.outcome == Status.SUCCEEDED else None
+    try:
+        if matter.outcome == Status.SUCCEEDED:
+            return _paid(gateway, matter)
+        for number, intent in enumerate(_intents(gateway, matter)):
+            _close(gateway, matter, intent, key=f"settle-{debt.id}-{number}")
+    except GatewayError as error:
+        raise _unanswered(error) from None
+    return None
+
+
+def _by_word(matter: Matter) -> Intent:
+    return Intent(
+        provider_id=matter.provider_id or "",
+        status=IntentStatus.SUCCEEDED,
+        money=matter.money,
+        captured=matter.money,
+    )
+
+
+def _paid(gateway: Gateway, matter: Matter) -> Intent:
+    provider_id = matter.provider_id or ""
+    intent = gateway.retrieve(provider_id)
+    if intent.status is not IntentStatus.SUCCEEDED:
+        raise Refused(f"The provider says that {provider_id} is {intent.status}.")
+    captured = intent.captured or intent.money
+    owner = intent.metadata.get("transaction_id")
+    if owner not in (None, "", str(matter.transaction_id)):
+        raise Refused(f"At the provider {provider_id} is another payment's.")
+    if captured.currency != matter.money.currency or (not owner and captured != matter.money):
+        raise Refused(f"The provider says that {provider_id} took {captured}, not {matter.money}.")
+    return intent
+
+
+def _intents(gateway: Gateway, matter: Matter) -> Iterator[Intent]:
+    """Yield each intent that the provider may have of a payment."""
+    seen = set()
+    if matter.customer is not None:
+        try:
+            found = gateway.find(
+                transaction_id=matter.transaction_id,
+                customer=matter.customer,
+                key="",
+                until=matter.until,
+            )
+        except OutcomeUnknown:
+            found = []  # it can never say that there is none: the operator has looked
+        for intent in found:
+            seen.add(intent.provider_id)
+            yield intent
+    for known in (*matter.known, matter.provider_id):
+        if known and known not in seen:
+            seen.add(known)
+            yield gateway.retrieve(known)
+
+
+def _close(gateway: Gateway, matter: Matter, intent: Intent, *, key: str) -> None:
+    """See that an intent takes no money any more."""
+    status, name = intent.status, intent.provider_id
+    if status in (IntentStatus.REQUIRES_ACTION, IntentStatus.DECLINED):
+        if matter.outcome == Status.CANCELED:
+            status = gateway.cancel(key=key, provider_id=name).status
+        elif status is IntentStatus.REQUIRES_ACTION:
+            raise Refused(f"The customer can still pay {name}: settle it as canceled to close it.")
+    if status not in (IntentStatus.CANCELED, IntentStatus.DECLINED):
+        raise Refused(f"The provider says that {name} is {status}.")
+
+
+def _unanswered(error: GatewayError) -> Refused:
+    if isinstance(error, Rejected) and error.http_status not in OUR_ACCESS:
+        return Refused(f"The provider refuses to tell: {error.message}")
+    return Refused("The provider cannot be asked just now; try again.", "unavailable")
+
+
+def _record(session: Session, debt: Debt, matter: Matter, intent: Intent | None) -> None:
+    payment = lock_existing(session, matter.transaction_id)
+    refusal = _objection(session, payment, intent)
+    if refusal is not None:
+        _refuse(session, debt, payment, refusal)
+        return
+    cause = _cause(debt)
+    attempt = payment.open_attempt
+    if intent is not None:
+        behind = settlement.attempt_behind(payment, intent)
+        settlement.apply(session, payment, behind or attempt, intent, cause=cause)
+    elif matter.outcome == Status.CANCELED:
+        settlement.cancel(session, payment, attempt, cause=cause)
+    else:
+        failure = Rejected(message="The payment has failed.", code="settled_by_hand")
+        settlement.fail(session, payment, attempt, failure, cause=cause)
+    _end(session, debt, payment, {"provider_transaction_id": matter.provider_id})
+
+
+def _objection(session: Session, payment: Transaction, intent: Intent | None) -> Refused | None:
+    if payment.status != Status.NEEDS_REVIEW:
+        return Refused(f"The payment is {payment.status} by now.")
+    if intent is None:
+        return None
+    same = select(Transaction.id).where(
+        Transaction.provider_transaction_id == intent.provider_id, Transaction.id != payment.id
+    )
+    if session.scalar(across_companies(same, because="an intent is one payment's")) is None:
+        return None
+    return Refused(f"With us {intent.provider_id} is another payment's.")
+
+
+@dataclass(frozen=True)
+class RefundMatter:
+    """A refund in review, what is said of it, and what is known of it."""
+
+    refund_id: UUID
+    transaction_id: UUID
+    provider: str
+    intent_id: str | None
+    money: Money
+    has_succeeded: bool
+    provider_refund_id: str | None
+
+
+def _claim_refund(
+    session: Session,
+    debt: Debt,
+    *,
+    refund_id: str,
+    outcome: str,
+    provider_refund_id: str | None,
+    **_said: object,
+) -> RefundMatter | None:
+    refund = session.get_one(Refund, UUID(refund_id))
+    payment = lock_existing(session, refund.transaction_id)
+    refund = locks.lock_existing(session, Refund, refund.id)
+    if not refund.needs_review:
+        _refuse(session, debt, refund, Refused(f"The refund is {refund.status} by now."))
+        return None
+    return RefundMatter(
+        refund_id=refund.id,
+        transaction_id=payment.id,
+        provider=payment.payment_method,
+        intent_id=payment.provider_transaction_id,
+        money=Money(refund.amount, payment.currency),
+        has_succeeded=outcome == "succeeded",
+        provider_refund_id=provider_refund_id,
+    )
+
+
+@calling_task("reviews.settle_refund", claim=_claim_refund)
+def settle_refund(debt: Debt, matter: RefundMatter) -> None:
+    """Settle a refund as an operator says. Safe twice: what needs no review is left as it is."""
+    try:
+        answer = _answer_for(matter)
+    except Refused as refused:
+        in_transaction(_record_refund_refused, debt.company_id, debt, matter.refund_id, refused)
+    else:
+        in_transaction(_record_refund, debt.company_id, debt, matter, answer)
+    replies.tell(matter.refund_id, {}, key=debt.reply)
+
+
+def _answer_for(matter: RefundMatter) -> RefundAnswer | None:
+    """Return the refund that has gone out; None where none may have.
+
+    Raises:
+        Refused: the provider says otherwise, or does not answer.
+    """
+    try:
+        gateway = gateway_for(matter.provider)
+        if matter.has_succeeded:
+            return _gone_out(gateway, matter)
+        for answer in gateway.find_refunds(provider_id=matter.intent_id or ""):
+            if _is_of(answer, matter) and answer.state not in _GIVES_NOTHING:
+                raise Refused(f"The provider says that {answer.provider_id} is {answer.state}.")
+    except UnknownProvider:
+        raise Refused("No provider has this refund.") from None
+    except GatewayError as error:
+        raise _unanswered(error) from None
+    return None
+
+
+_GIVES_NOTHING = (RefundState.FAILED, RefundState.CANCELED)
+
+
+def _is_of(answer: RefundAnswer, matter: RefundMatter) -> bool:
+    return answer.metadata.get("refund_id") == str(matter.refund_id) or (
+        answer.provider_id == matter.provider_refund_id
+    )
+
+
+def _gone_out(gateway: Gateway, matter: RefundMatter) -> RefundAnswer:
+    answer = gateway.retrieve_refund(matter.provider_refund_id or "")
+    if answer.state is not RefundState.SUCCEEDED:
+        raise Refused(f"The provider says that {answer.provider_id} is {answer.state}.")
+    if answer.metadata.get("refund_id") not in (None, "", str(matter.refund_id)):
+        raise Refused(f"At the provider {answer.provider_id} is another refund's.")
+    if answer.money != matter.money:
+        raise Refused(
+            f"The provider says that {answer.provider_id} gave {answer.money}, not {matter.money}."
+        )
+    return answer
+
+
+def _record_refund(
+    session: Session, debt: Debt, matter: RefundMatter, answer: RefundAnswer | None
+) -> None:
+    payment = lock_existing(session, matter.transaction_id)
+    refund = locks.lock_existing(session, Refund, matter.refund_id)
+    if not refund.needs_review:
+        _refuse(session, debt, refund, Refused(f"The refund is {refund.status} by now."))
+    elif answer is None:
+        refunds.fail(session, payment, refund, "It was settled by hand.", cause=_cause(debt))
+        _end(session, debt, refund, {})
+    elif _is_anothers(session, refund, answer):
+        refused = Refused(f"With us {answer.provider_id} is another refund's.")
+        _refuse(session, debt, refund, refused)
+    else:
+        refunds.apply(session, payment, refund, answer, cause=_cause(debt))
+        _end(session, debt, refund, {"provider_refund_id": answer.provider_id})
+
+
+def _is_anothers(session: Session, refund: Refund, answer: RefundAnswer) -> bool:
+    same = select(Refund.id).where(
+        Refund.provider_refund_id == answer.provider_id, Refund.id != refund.id
+    )
+    return session.scalar(across_companies(same, because="theirs is one of ours")) is not None
+
+
+def _cause(debt: Debt) -> Cause:
+    said = debt.arguments
+    return Cause(
+        why=f"settled by hand: {said['note']}",
+        request_id=debt.request_id,
+        task_id=debt.id,
+        user_id=UUID(said["user_id"]),
+    )
+
+
+def _end(session: Session, debt: Debt, row: Transaction | Refund, detail: dict[str, Any]) -> None:
+    """Write down that a row was settled, and close its alert."""
+    said, cause = debt.arguments, _cause(debt)
+    told = {"asked": said["asked"], "outcome": said["outcome"], **detail}
+    note(session, row, what=REVIEW_SETTLED, because=cause, detail=told)
+    resolve(session, f"{KIND}:{row.id}", why=cause.why, user_id=cause.user_id)
+    debt.end(session)
+
+
+def _refuse(session: Session, debt: Debt, row: Transaction | Refund, refused: Refused) -> None:
+    """Write down that a row was not settled, and why."""
+    told = {"asked": debt.arguments["asked"], "kind": refused.kind}
+    note(session, row, what=REVIEW_REFUSED, because=_cause(debt).but(str(refused)), detail=told)
+    debt.end(session)
+
+
+def _record_refused(session: Session, debt: Debt, row_id: UUID, refused: Refused) -> None:
+    _refuse(session, debt, lock_existing(session, row_id), refused)
+
+
+def _record_refund_refused(session: Session, debt: Debt, row_id: UUID, refused: Refused) -> None:
+    _refuse(session, debt, locks.lock_existing(session, Refund, row_id), refused)
