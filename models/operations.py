@@ -18,10 +18,11 @@ class Action(StrEnum):
     REPLAY = "replay"
     DISMISS = "dismiss"
     RESOLVE = "resolve"
+    SETTLE = "settle"
 
 
 class OperatorAct(Base):
-    """One act of an operator's on a dead letter, an event or an alert."""
+    """One act of an operator's on a dead letter, an event, an alert, a payment or a refund."""
 
     __tablename__ = "operator_acts"
     __table_args__ = (
@@ -34,7 +35,7 @@ class OperatorAct(Base):
     user_id: Mapped[UUID]
     company_id: Mapped[UUID | None]
     action: Mapped[Action] = mapped_column(words(Action))
-    subject: Mapped[str] = mapped_column(String(20))  # dead_letter, event, alert
+    subject: Mapped[str] = mapped_column(String(20))  # dead_letter, event, alert, transaction, refund
     subject_id: Mapped[UUID]
     note: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(String(100))

@@ -7,6 +7,7 @@ SUBJECTS = (
     "disputes",
     "methods",
     "janitor",
+    "reviews",
     "webhooks",
     "events",
     "notifications",

@@ -89,7 +89,11 @@ def upgrade() -> None:
         sa.Column("tenant_id", models.base.Id(length=16), nullable=False),
         sa.Column("user_id", models.base.Id(length=16), nullable=False),
         sa.Column("company_id", models.base.Id(length=16), nullable=True),
-        sa.Column("action", sa.Enum("replay", "dismiss", "resolve", name="action"), nullable=False),
+        sa.Column(
+            "action",
+            sa.Enum("replay", "dismiss", "resolve", "settle", name="action"),
+            nullable=False,
+        ),
         sa.Column("subject", sa.String(length=20), nullable=False),
         sa.Column("subject_id", models.base.Id(length=16), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
