@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.sandbox.paypal_shop import PayPalShop
 from tests.sandbox.shop import Shop
-from tests.sandbox.webhook_catcher import Catcher, catching
-from tests.sandbox_fixture import SandboxProcess
+from tests.sandbox.webhook_catcher import Catcher, catching, signed_by_stripe
+from tests.sandbox_fixture import PayPalProcess, SandboxProcess
 
 
 @pytest.fixture
@@ -15,8 +16,13 @@ def shop(sandbox: SandboxProcess) -> Shop:
 
 
 @pytest.fixture
+def paypal_shop(paypal: PayPalProcess) -> PayPalShop:
+    return PayPalShop(paypal)
+
+
+@pytest.fixture
 def catcher(sandbox: SandboxProcess) -> Iterator[Catcher]:
-    with catching(sandbox.webhook_secret) as listening:
+    with catching(signed_by_stripe(sandbox.webhook_secret)) as listening:
         sandbox.control.webhooks(url=listening.url)
         yield listening
         sandbox.control.reset()

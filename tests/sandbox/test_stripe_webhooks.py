@@ -9,7 +9,7 @@ import pytest
 import stripe
 
 from tests.sandbox.shop import Shop
-from tests.sandbox.webhook_catcher import Catcher, catching
+from tests.sandbox.webhook_catcher import Catcher, catching, signed_by_stripe
 from tests.sandbox_fixture import SandboxProcess
 from tests.waiting import wait_for
 
@@ -117,7 +117,7 @@ def test_one_event_can_be_sent_many_times_at_once(shop: Shop, catcher: Catcher) 
 
 
 def test_events_not_taken_outlive_a_kill(own_sandbox: SandboxProcess) -> None:
-    with catching(own_sandbox.webhook_secret) as catcher:
+    with catching(signed_by_stripe(own_sandbox.webhook_secret)) as catcher:
         shop = Shop(own_sandbox)
         shop.control.webhooks(is_paused=True, url=catcher.url)
         shop.pay(1000, "inr")

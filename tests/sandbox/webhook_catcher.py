@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import stripe
 
 from tests.waiting import wait_for
+
+Check = Callable[[bytes, Message], dict]
+"""Takes what was delivered and its headers; returns the event, or raises if it is not signed."""
+
+
+def signed_by_stripe(secret: str) -> Check:
+    def check(body: bytes, headers: Message) -> dict:
+        event = stripe.Webhook.construct_event(body.decode(), headers["Stripe-Signature"], secret)
+        return event.to_dict()
+
+    return check
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -18,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.server.catcher.took(body.decode(), self.headers["Stripe-Signature"])
+        status = self.server.catcher.took(body, self.headers)
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -37,8 +49,8 @@ class CatcherServer(ThreadingHTTPServer):
 
 
 class Catcher:
-    def __init__(self, secret: str) -> None:
-        self.secret = secret
+    def __init__(self, check: Check) -> None:
+        self.check = check
         self.events: list[dict] = []
         self.refuse = 0
         self.lock = threading.Lock()
@@ -46,13 +58,13 @@ class Catcher:
         self.server = CatcherServer(self)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
 
-    def took(self, body: str, signature: str) -> int:
-        event = stripe.Webhook.construct_event(body, signature, self.secret)
+    def took(self, body: bytes, headers: Message) -> int:
+        event = self.check(body, headers)
         with self.lock:
             if self.refuse:
                 self.refuse -= 1
                 return 503
-            self.events.append(event.to_dict())
+            self.events.append(event)
             return 200
 
     @property
@@ -64,8 +76,8 @@ class Catcher:
 
 
 @contextmanager
-def catching(secret: str) -> Iterator[Catcher]:
-    catcher = Catcher(secret)
+def catching(check: Check) -> Iterator[Catcher]:
+    catcher = Catcher(check)
     thread = threading.Thread(target=catcher.server.serve_forever, args=(0.05,))
     thread.start()
     try:
