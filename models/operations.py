@@ -35,7 +35,7 @@ class OperatorAct(Base):
     user_id: Mapped[UUID]
     company_id: Mapped[UUID | None]
     action: Mapped[Action] = mapped_column(words(Action))
-    subject: Mapped[str] = mapped_column(String(20))  # dead_letter, event, alert, transaction, refund
+    subject: Mapped[str] = mapped_column(String(20))  # dead_letter, event, alert, ...
     subject_id: Mapped[UUID]
     note: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(String(100))

@@ -31,8 +31,8 @@ LONGEST = timedelta(hours=1)
 def look_up_after(look_ups: int) -> timedelta:
     """Return how long to wait for the next look-up, after so many."""
     # Bounded: after a day the power would pass what a timedelta holds.
-    wait_s = settings().resolve_after_s * float(GROWTH ** min(look_ups, 10))
-    return min(timedelta(seconds=wait_s), LONGEST)
+    times: int = GROWTH ** min(look_ups, 10)
+    return min(timedelta(seconds=settings().resolve_after_s * times), LONGEST)
 
 
 def hand_over(session: Session, payment: Transaction, *, because: Cause) -> bool:
