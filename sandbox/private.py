@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -30,7 +31,7 @@ TRIES = 3
 # A port found free can be taken by another process before the server binds it.
 
 
-class PrivateServer:
+class PrivateServer(ABC):
     """One server process on loopback with a folder of its own.
 
     Args:
@@ -162,16 +163,19 @@ class PrivateServer:
         self._port = free_port()
 
     def _prepare(self) -> None:
-        """Make what the first start needs."""
+        """Make what the first start needs; most need nothing."""
+        return
 
+    @abstractmethod
     def _command(self) -> list[str | Path]:
-        raise NotImplementedError
+        """Return what starts it in the foreground."""
 
     def _environment(self) -> Mapping[str, str] | None:
         return None
 
+    @abstractmethod
     def _is_answering(self) -> bool:
-        raise NotImplementedError
+        """Return whether it serves."""
 
     @property
     def address(self) -> str:

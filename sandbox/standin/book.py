@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ Object = dict[str, Any]
 """What a stand-in knows about one thing."""
 
 
-class Book:
+class Book(ABC):
     """Objects by id, in the order they were made, and the answers that idempotency keys saved."""
 
     indexed: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -45,9 +46,9 @@ class Book:
         for change in self._journal.lines():
             self._apply(change)
 
+    @abstractmethod
     def missing(self, kind: str, object_id: str, *, param: str) -> Refusal:
         """Return the provider's answer to an id that it doesn't know."""
-        raise NotImplementedError
 
     def _forget(self) -> None:
         self.traits: dict[str, dict[str, Any]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Delivery:
     id: str = field(compare=False, default_factory=lambda: str(uuid4()))
 
 
-class Deliveries:
+class Deliveries(ABC):
     """The queue of events, and the threads that send them to `url`."""
 
     most_attempts: ClassVar[int | None] = None
@@ -82,9 +83,9 @@ class Deliveries:
             [e["id"] for e in reversed(list(book.newest_first("event"))) if e["pending_webhooks"]]
         )
 
+    @abstractmethod
     def headers(self, delivery: Delivery) -> dict[str, str]:
         """Return what goes over the body: the provider's signature."""
-        raise NotImplementedError
 
     def body(self, event: Object) -> bytes:
         """Return an event as it is sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ Deed = Callable[[Any, Body], Object]
 """Takes the provider's Call and a body that carries the path's id; returns what was changed."""
 
 
-class Desk:
+class Desk(ABC):
     """Answers `/sandbox/…`; a provider adds its deeds, its pages and its way to count charges."""
 
     deeds: ClassVar[Mapping[tuple[str, str], Deed]]
@@ -51,21 +52,21 @@ class Desk:
             ("POST", "reset"): lambda _: self._reset(),
         }
 
+    @abstractmethod
     def call(self, request: Request) -> Any:
         """Return the provider's Call for one deed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def page(self, request: Request, path: str) -> Answer | None:
         """Answer what is no JSON, if `path` is such a thing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def charges(self, transaction_id: str | None) -> list[Object]:
         """Return the charges, of one transaction of ours where given, oldest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole_book(self) -> Object:
         """Return every object, `by_transaction` and `totals`."""
-        raise NotImplementedError
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request."""
