@@ -182,17 +182,21 @@ def _call_of(task: str, claimed: Any) -> dict[str, Any]:
 
 
 def _gather(foreseen: Foreseen, session: Session, watch: _Watch) -> None:
+    ended = set(outbox.ended_in(session))
     for (table, _), change in watch.seen.items():
         row = watch.rows[table, change.id] if change.id else None
         company_id = getattr(row, "company_id", None)
         if company_id is not None:
             foreseen.companies.add(company_id)
         if isinstance(row, Owed) and change.how == "insert":
-            _gather_owed(foreseen, row)
+            # What is owed only to be worked off in the same breath is nothing that changes.
+            if row.id not in ended:
+                _gather_owed(foreseen, row)
+            ended.discard(row.id)
         else:
             foreseen.changes.append(change)
     foreseen.changes += watch.in_bulk
-    foreseen.ends = list(outbox.ended_in(session))
+    foreseen.ends = sorted(ended)
 
 
 def _gather_owed(foreseen: Foreseen, row: Owed) -> None:
