@@ -69,9 +69,7 @@ def create_app(*more: Routes) -> Application:
 
 def _in_front_of(app: WSGIApplication, given: Settings) -> WSGIApplication:
     """Return `app` with what each request passes before it, the outermost last."""
-    if not given.sentry_traces_rate:
-        # Who has requests traced is shown each of them under the name of its view.
-        app = webhooks.in_front_of(app)
+    app = webhooks.in_front_of(app)
     if given.trusted_proxies:
         app = ProxyFix(app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies)
     return RequestContext(SecurityHeaders(app, is_production=given.is_production))

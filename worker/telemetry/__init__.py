@@ -25,6 +25,7 @@ __all__ = [
     "current",
     "gauge",
     "metrics_page",
+    "name_request",
     "note",
     "redact",
     "request_id_from",
@@ -53,6 +54,14 @@ def configure(settings: Settings, process: str) -> None:
         configure_sentry(settings, process)
     use_sinks(*_sinks_of(settings, process))
     _configured = (settings, process)
+
+
+def name_request(name: str) -> None:
+    """Show this request to who has requests traced under a name; Flask names those of its views."""
+    if _configured is not None and _configured[0].sentry_dsn:
+        from worker.telemetry import sentry
+
+        sentry.name_request(name)
 
 
 def _sinks_of(settings: Settings, process: str) -> list[Sink]:

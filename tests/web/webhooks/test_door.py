@@ -6,9 +6,11 @@ import io
 from typing import Any
 
 import pytest
+from flask import request_started
 from werkzeug.test import EnvironBuilder
 
 from tests.web.webhooks.door import PATH, Door, event, signature
+from web.app import create_app
 from web.webhooks import door as before_flask
 from web.webhooks import storing
 
@@ -35,6 +37,20 @@ def test_the_bell_is_rung_for_a_caller_who_does_not_wait_for_the_answer(door: Do
     answer, _ = call(door, event("evt_1"))
     answer.close()
     assert door.rung() == [str(door.owed()[0].id)]
+
+
+def test_the_door_is_open_also_where_requests_are_traced(
+    open_door, migrated_engine, broker_url, monkeypatch
+) -> None:
+    monkeypatch.setenv("SENTRY_TRACES_RATE", "1")
+    door = open_door(migrated_engine, broker_url)
+    door.app = create_app()
+    by_flask: list[object] = []
+    with request_started.connected_to(by_flask.append):
+        assert door.post(event("evt_1")).status_code == 200
+        assert by_flask == []
+        assert door.post(b"no event").status_code == 400
+    assert by_flask == [door.app]
 
 
 def test_flask_answers_as_the_door_does(door: Door) -> None:
