@@ -77,10 +77,11 @@ def _page(call: Call, query: TransactionQuery, page: int, rel: str) -> Object:
 
 def _transactions(call: Call, start: str, end: str) -> Iterator[Object]:
     moved = [
-        *call.book.within("capture", start, end),
         *call.book.within("refund", start, end),
+        *call.book.within("capture", start, end),
     ]
-    for record in sorted(moved, key=lambda one: one["created"]):
+    # Of one second, in the order that they were made; what is sorted stays in its order.
+    for record in sorted(moved[::-1], key=lambda one: one["created"]):
         yield _payment(call, record) if record["object"] == "capture" else _back(call, record)
 
 
