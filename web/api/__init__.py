@@ -15,6 +15,7 @@ from web.api import (
     payments,
     refunds,
     retries,
+    reviews,
     webhook_events,
 )
 from web.routes import Routes
@@ -34,4 +35,5 @@ BLUEPRINTS: tuple[Routes, ...] = (
     operations.routes,
     dead_letters.routes,
     webhook_events.routes,
+    reviews.routes,
 )
