@@ -32,8 +32,11 @@ from worker.queues import SUBJECTS
 log = logging.getLogger(__name__)
 
 OTHERS = "It concerns a company that is not yours."
-# What beat looks at each time; an alert is closed only by a look at the whole book.
+# What beat looks at each time; the whole book is looked at every so many hours, and while an
+# alert is open, which only that closes.
 WITHIN = timedelta(hours=24)
+WHOLE_EVERY_H = 6
+RINGS_APART = timedelta(minutes=15)
 LIMIT_S = 120.0
 BROKEN = "invariant_broken"
 GIVEN_UP = "dead_letters"
@@ -87,12 +90,18 @@ def check_invariants() -> None:
     with alone("invariants") as is_alone:
         if not is_alone:
             return
-        has_open = in_transaction(_has_open_alert, None)
-        verdicts = judge(limit_s=LIMIT_S, within=None if has_open else WITHIN)
-        in_transaction(_tell_verdicts, None, verdicts, is_whole=has_open)
+        is_whole = _is_time_for_all() or in_transaction(_has_open_alert, None)
+        verdicts = judge(limit_s=LIMIT_S, within=None if is_whole else WITHIN)
+        in_transaction(_tell_verdicts, None, verdicts, is_whole=is_whole)
     for verdict in verdicts:
         if verdict.holds is False:
             telemetry.count("invariants.broken", invariant=verdict.invariant)
+
+
+def _is_time_for_all() -> bool:
+    moment = now()
+    since_the_hour = timedelta(minutes=moment.minute, seconds=moment.second)
+    return moment.hour % WHOLE_EVERY_H == 0 and since_the_hour < RINGS_APART
 
 
 def _has_open_alert(session: Session) -> bool:

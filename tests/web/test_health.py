@@ -7,6 +7,8 @@ from sqlalchemy import text
 
 from models import outbox, schema
 from tests.web.visitor import problem_of
+from worker import breaker
+from worker.breaker import Limits, breaker_of
 from worker.cache import CacheAway
 from worker.database import engine, transaction
 
@@ -40,6 +42,23 @@ def test_the_backlog_is_told(visitor, customer):
     assert visitor.get("/readyz").json["backlog"]["refunds"]["owed"] >= 1
     with transaction() as session:
         session.execute(text("DELETE FROM outbox").execution_options(spans_companies="a test"))
+
+
+def test_a_provider_that_is_away_is_told_and_requests_are_taken_all_the_same(visitor, monkeypatch):
+    limits = Limits(failures=2, share=0.5, window_s=30, pause_s=60, longest_pause_s=60, probe_s=20)
+    monkeypatch.setattr(breaker.Limits, "of", lambda _: limits)
+    monkeypatch.setattr(breaker, "PROVIDERS", ("stripe", "away"))
+    breaker_of.cache_clear()
+    assert visitor.get("/readyz").json["providers"]["away"]["state"] == "closed"
+    for _ in range(2):
+        breaker_of("away").tell(has_failed=True, took_s=1)
+    answer = visitor.get("/readyz")
+    breaker_of.cache_clear()
+    assert (answer.status_code, answer.json["status"]) == (200, "ok")
+    away = answer.json["providers"]["away"]
+    assert (away["state"], away["failures"]) == ("open", 2)
+    assert away["since"] < away["next_probe_at"]
+    assert answer.json["providers"]["stripe"]["state"] == "closed"
 
 
 def test_tables_of_another_release_are_not_ready(visitor, revision):
