@@ -80,8 +80,9 @@ def _transactions(call: Call, start: str, end: str) -> Iterator[Object]:
         *call.book.within("refund", start, end),
         *call.book.within("capture", start, end),
     ]
-    # Of one second, in the order that they were made; what is sorted stays in its order.
-    for record in sorted(moved[::-1], key=lambda one: one["created"]):
+    # Sorting keeps those of one second as they are: in the order that they were made.
+    moved.reverse()
+    for record in sorted(moved, key=lambda one: one["created"]):
         yield _payment(call, record) if record["object"] == "capture" else _back(call, record)
 
 
