@@ -44,6 +44,7 @@ from web.schemas import (
     cursor_of,
 )
 from worker import replies
+from worker.breaker import breaker_of
 from worker.database import error_number, transaction
 from worker.settings import settings
 
@@ -225,7 +226,9 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
     note(session, payment, what="begun", because=cause(f"{payment.money} asked for"))
     reply_key = replies.new_key()
     enqueue(session, "payments.charge", transaction_id=payment.id, reply=reply_key)
-    return Begun(payment.id, reply_key)
+    # Nobody is kept waiting for a provider that is known to be away.
+    is_away = breaker_of(payment.payment_method).is_open()
+    return Begun(payment.id, None if is_away else reply_key)
 
 
 @routes.get("/<uuid:transaction_id>", responses={200: PaymentAnswer})
