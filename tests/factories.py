@@ -80,11 +80,11 @@ def make_method(customer: Customer, provider_id: str | None = None, **columns: o
             "provider_id": provider_id or f"pm_{new_id().hex}",
             "last_four": "4242",
             "type": MethodType.CARD,
+            "provider": "stripe",
         }
         method = PaymentMethod(
             company_id=customer.company_id,
             user_id=customer.user_id,
-            provider="stripe",
             **{**values, **columns},
         )
         session.add(method)

@@ -1,0 +1,173 @@
+"""Payments through PayPal from the request to the refund, judged by PayPal's own book."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from models.invoices import InvoiceStatus
+from models.methods import MethodStatus
+from models.transactions import AttemptStatus, Status
+from models.webhooks import WebhookStatus
+from tests.flows.paypal_till import Till
+from worker.gateways.base import Advice
+
+
+def test_a_payment_is_approved_captured_and_given_back(till: Till) -> None:
+    payment = till.pay()
+    assert payment.status == Status.REQUIRES_ACTION
+    back = parse_qs(urlsplit(till.approve(payment)).query)
+    assert back["transaction_id"] == [str(payment.id)]
+    assert till.deliver() == ["CHECKOUT.ORDER.APPROVED"]
+    till.settle()
+    payment = till.payment(payment.id)
+    assert (payment.status, payment.amount_captured) == (Status.SUCCEEDED, Decimal(100))
+    assert till.invoice(payment).status is InvoiceStatus.PAID
+    assert till.taken() == {"eur": (10000, 0)}
+    till.refund(payment, "30.00")
+    till.settle()
+    assert till.payment(payment.id).status == Status.PARTIALLY_REFUNDED
+    till.refund(payment, "70.00")
+    till.settle()
+    payment = till.payment(payment.id)
+    assert (payment.status, payment.amount_refunded) == (Status.REFUNDED, Decimal(100))
+    assert till.taken() == {"eur": (10000, 10000)}
+    assert {event.status for event in till.events()} == {WebhookStatus.COMPLETED}
+    till.judge()
+
+
+def test_the_customers_return_and_the_event_capture_once(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    assert till.capture(payment).status_code == 202
+    assert till.capture(payment).status_code == 202
+    till.work()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.capture(payment).json["status"] == "succeeded"
+    till.judge()
+    assert till.taken() == {"eur": (10000, 0)}
+    assert [attempt.status for attempt in till.attempts(payment)] == [AttemptStatus.SUCCEEDED]
+
+
+def test_who_comes_back_without_approving_may_still_approve(till: Till) -> None:
+    payment = till.pay()
+    till.capture(payment)
+    till.work()
+    assert till.payment(payment.id).status == Status.REQUIRES_ACTION
+    till.approve(payment)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+
+
+def test_who_is_declined_approves_the_same_order_with_another_payer(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment, "instrument_declined@example.com")
+    till.settle()
+    declined = till.payment(payment.id)
+    assert (declined.status, declined.error_code) == (Status.FAILED, "INSTRUMENT_DECLINED")
+    till.approve(payment, "another@example.com")
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    statuses = [attempt.status for attempt in till.attempts(payment)]
+    assert statuses == [AttemptStatus.DECLINED, AttemptStatus.SUCCEEDED]
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_an_order_that_is_approved_after_the_invoice_was_paid_takes_no_money(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment, "instrument_declined@example.com")
+    till.settle()
+    paid = till.ask(payment.invoice_id, payment_method_id=str(till.keep()))
+    till.work()
+    assert till.payment(paid["transaction_id"]).status == Status.SUCCEEDED
+    till.approve(payment, "another@example.com")
+    till.judge()
+    assert till.payment(payment.id).status == Status.FAILED
+    assert "not_captured" in till.told(payment)
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("JPY", "1099"), ("HUF", "1099"), ("TWD", "70")])
+def test_money_without_decimals_goes_there_and_back(till: Till, currency: str, amount: str) -> None:
+    payment = till.pay(amount, currency, payment_method_id=str(till.keep()))
+    assert (payment.status, payment.amount_captured) == (Status.SUCCEEDED, Decimal(amount))
+    assert till.refund(payment, "20").status_code == 202
+    till.judge()
+    assert till.payment(payment.id).amount_refunded == Decimal(20)
+    [captured] = till.book.book()["captures"]
+    assert captured["amount"] == {"currency_code": currency, "value": amount}
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("INR", "10.00"), ("HUF", "10.50")])
+def test_money_that_paypal_does_not_take_fails_and_says_so(
+    till: Till, currency: str, amount: str
+) -> None:
+    payment = till.pay(amount, currency)
+    assert (payment.status, payment.error_code) == (Status.FAILED, "currency_not_supported")
+    assert till.taken() == {}
+    till.judge()
+
+
+def test_a_method_that_is_saved_is_kept_once_and_charged_off_session(till: Till) -> None:
+    payment = till.pay(save_method=True)
+    till.approve(payment)
+    till.settle()
+    [kept] = till.methods()
+    assert (kept.type, kept.provider, kept.is_default) == ("paypal", "paypal", True)
+    again = till.pay("40.00", payment_method_id=str(kept.id), off_session=True)
+    assert again.status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (14000, 0)}
+    till.judge()
+
+
+def test_a_method_that_the_payer_withdraws_is_removed(till: Till) -> None:
+    payment = till.pay(save_method=True)
+    till.approve(payment)
+    till.settle()
+    [kept] = till.methods()
+    till.gateway.detach_method(key="", method=str(kept.provider_id))
+    till.settle()
+    [kept] = till.methods()
+    assert (kept.status, kept.is_active) == (MethodStatus.REMOVED, False)
+
+
+def test_a_capture_that_waits_at_paypal_ends_when_it_says_so(till: Till) -> None:
+    for outcome, status in (("succeeded", Status.SUCCEEDED), ("failed", Status.FAILED)):
+        payment = till.pay()
+        till.approve(payment, "pending@example.com")
+        till.settle()
+        waiting = till.payment(payment.id)
+        assert waiting.status == Status.PROCESSING
+        till.book.settle(waiting.payment_processor_id, outcome=outcome)
+        till.judge()
+        assert till.payment(payment.id).status == status
+
+
+def test_a_refund_that_was_made_at_paypal_is_ours_too(till: Till) -> None:
+    payment = till.pay(payment_method_id=str(till.keep()))
+    till.book.refund(capture=payment.payment_processor_id, amount="25.00")
+    till.judge()
+    payment = till.payment(payment.id)
+    assert (payment.status, payment.amount_refunded) == (Status.PARTIALLY_REFUNDED, Decimal(25))
+
+
+@pytest.mark.parametrize(
+    ("payer", "code", "advice"),
+    [
+        ("denied_5120", "INSUFFICIENT_FUNDS", Advice.RETRY),
+        ("instrument_declined", "INSTRUMENT_DECLINED", Advice.ASK),
+        ("transaction_refused", "TRANSACTION_REFUSED", Advice.STOP),
+        ("denied_1234", "PROCESSOR_1234", Advice.STOP_AND_REVIEW),
+    ],
+)
+def test_a_decline_of_a_kept_method_says_what_it_asks(
+    till: Till, payer: str, code: str, advice: Advice
+) -> None:
+    payment = till.pay(payment_method_id=str(till.keep(payer)), off_session=True)
+    assert payment.status == Status.FAILED
+    [attempt] = till.attempts(payment)
+    assert (attempt.decline_code, attempt.advice) == (code, advice)
+    assert till.taken().get("eur", (0, 0)) == (0, 0)
+    till.judge()
