@@ -133,6 +133,8 @@ def claim_attempt(
     if attempt.status != AttemptStatus.WAITING:
         _look_up(session, debt, payment, attempt)
         return None
+    if debt.waits_for(session, attempt.provider):
+        return None
     return _leased(payment, attempt, moment)
 
 
@@ -149,13 +151,16 @@ def _begin(
 ) -> Claim | CustomerNeeded | Refused | None:
     """Make the next attempt, unless its card may not be charged."""
     if payment.customer is None or payment.customer.provider_id is None:
-        return CustomerNeeded(payment.payment_method)
+        is_away = debt.waits_for(session, payment.payment_method)
+        return None if is_away else CustomerNeeded(payment.payment_method)
     is_open = _is_open(session, payment, moment)
     if is_open is None:
         debt.defer(session, until=moment + FOR_THE_CARD, why="its card is being charged")
         return None
     if not is_open:
         return _refuse(session, debt, payment)
+    if debt.waits_for(session, payment.payment_method):
+        return None
     attempt = _start(session, debt, payment, payment.customer.provider_id, start)
     return _leased(payment, attempt, moment)
 
