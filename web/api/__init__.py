@@ -5,6 +5,7 @@ from __future__ import annotations
 from web.api import (
     alerts,
     auth,
+    bank_transfers,
     captures,
     dead_letters,
     disputes,
@@ -30,6 +31,7 @@ BLUEPRINTS: tuple[Routes, ...] = (
     retries.routes,
     dunning.routes,
     refunds.routes,
+    bank_transfers.routes,
     disputes.routes,
     payment_methods.routes,
     alerts.routes,
