@@ -15,23 +15,27 @@ from sandbox.paypal.desk import Desk
 from sandbox.paypal.faults import KINDS
 from sandbox.paypal.tokens import Clients
 from sandbox.standin.faults import Faults
-from sandbox.standin.serving import opened, serve
+from sandbox.standin.serving import Usual, clock_of, opened, parser_of, serve
 from sandbox.standin.wire import Application
-from worker.shared_clock import SharedClock
 
-WEBHOOK_URL = "http://127.0.0.1:8000/api/v1/webhooks/paypal"
+USUAL = Usual(
+    provider="paypal",
+    port_setting="SANDBOX_PAYPAL_PORT",
+    port=12112,
+    webhook_setting="SANDBOX_PAYPAL_WEBHOOK_URL",
+    folder=Path("var/sandbox/paypal"),
+)
 WEBHOOK_ID = "sandbox"
 
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C."""
     options = _options()
-    serve("paypal", options.port, partial(_sides, options))
+    serve(USUAL.provider, options.port, partial(_sides, options))
 
 
 def _sides(options: argparse.Namespace) -> tuple[Application, Application]:
-    clock = SharedClock(options.clock) if options.clock else None
-    book = opened(lambda: Book(options.folder, clock))
+    book = opened(lambda: Book(options.folder, clock_of(options)))
     faults = Faults(KINDS)
     deliveries = Deliveries(
         book,
@@ -44,17 +48,11 @@ def _sides(options: argparse.Namespace) -> tuple[Application, Application]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sandbox.paypal", description=__doc__)
+    parser = parser_of(USUAL, __doc__)
     given = os.environ
-    parser.add_argument("--port", type=int, default=int(given.get("SANDBOX_PAYPAL_PORT") or 12112))
-    url = given.get("SANDBOX_PAYPAL_WEBHOOK_URL", WEBHOOK_URL)
-    parser.add_argument("--webhook-url", default=url)
     parser.add_argument("--webhook-id", default=given.get("PAYPAL_WEBHOOK_ID") or WEBHOOK_ID)
     parser.add_argument("--client-id", default=given.get("PAYPAL_CLIENT_ID", ""))
     parser.add_argument("--client-secret", default=given.get("PAYPAL_CLIENT_SECRET", ""))
-    parser.add_argument("--folder", type=Path, default=Path("var/sandbox/paypal"))
-    clock = given.get("SANDBOX_CLOCK")
-    parser.add_argument("--clock", type=Path, default=Path(clock) if clock else None)
     return parser.parse_args()
 
 

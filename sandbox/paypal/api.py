@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email import message_from_bytes
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +17,7 @@ from sandbox.paypal.call import Call
 from sandbox.paypal.deliveries import CERTIFICATES, Deliveries
 from sandbox.paypal.faults import STRIKING
 from sandbox.standin.faults import SLOW, Fault, Faults, strike_after, strike_before
+from sandbox.standin.keys import KeysInUse
 from sandbox.standin.wire import Answer, Request
 
 MAX_KEY = 108
@@ -36,8 +34,7 @@ class Api:
         self.faults = faults
         self.deliveries = deliveries
         self.clients = clients
-        self._in_use: set[str] = set()
-        self._in_use_lock = threading.Lock()
+        self._keys = KeysInUse(errors.in_progress)
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request, or hang up where a fault says so."""
@@ -94,7 +91,7 @@ class Api:
         if not 1 <= len(given) <= MAX_KEY:
             raise errors.refused("INVALID_STRING_LENGTH", status=400, field="PayPal-Request-Id")
         key = f"{request.path} {given}"
-        with self._holding(key):
+        with self._keys.holding(key):
             with self.book.lock:
                 if saved := self.book.saved_answer(key):
                     if saved["fingerprint"] != _fingerprint(request):
@@ -102,18 +99,6 @@ class Api:
                     record = self.book.get(saved["kind"], saved["id"], param="id")
                     return _shown(self._call(request), route, record, status=routes.OK)
             return self._executed(request, route, ids, key)
-
-    @contextmanager
-    def _holding(self, key: str) -> Iterator[None]:
-        with self._in_use_lock:
-            if key in self._in_use:
-                raise errors.in_progress()
-            self._in_use.add(key)
-        try:
-            yield
-        finally:
-            with self._in_use_lock:
-                self._in_use.discard(key)
 
     def _call(self, request: Request) -> Call:
         return Call(

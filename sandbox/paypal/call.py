@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.paypal.book import Book, new_id
 from sandbox.paypal.errors import Object, link
 from sandbox.standin.book import frozen
-from sandbox.standin.faults import Faults
+from sandbox.standin.call import Call as AnyCall
 
 EVENTS = "/v1/notifications/webhooks-events"
 
 
-@dataclass(slots=True)
-class Call:
-    """One request while it is executed, under the book's lock."""
+@dataclass(slots=True, kw_only=True)
+class Call(AnyCall):
+    """One request to PayPal while it is executed."""
 
     book: Book
-    faults: Faults
-    base_url: str
     request_id: str | None = None
     is_whole: bool = False
     """Whether the caller prefers the representation to the minimum."""
-    endpoints: int = 0
-    afterwards: list[Callable[[], object]] = field(default_factory=list)
-    """What happens at PayPal right after the answer was made."""
 
     def link(self, path: str, rel: str, method: str = "GET") -> Object:
         """Return one HATEOAS link."""

@@ -207,7 +207,7 @@ def request_id_reused() -> ApiError:
     )
 
 
-def in_progress() -> ApiError:
+def in_progress(_key: str = "") -> ApiError:
     """Return the answer to a second request with a PayPal-Request-Id that is being executed."""
     return refused("PREVIOUS_REQUEST_IN_PROGRESS", status=409)
 

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from sandbox.standin.journal import FolderInUse
-from sandbox.standin.wire import Answer, Application, Request, Server
+from sandbox.standin.wire import LOOPBACK, Answer, Application, Request, Server
+from worker.shared_clock import SharedClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What holds where neither the command line nor the environment says otherwise."""
+
+    provider: str
+    port_setting: str
+    port: int
+    webhook_setting: str
+    folder: Path
+
+
+def parser_of(usual: Usual, about: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the options that every stand-in has."""
+    parser = argparse.ArgumentParser(prog=f"python -m sandbox.{usual.provider}", description=about)
+    given = os.environ
+    port = int(given.get(usual.port_setting) or usual.port)
+    parser.add_argument("--port", type=int, default=port)
+    webhooks = f"http://{LOOPBACK}:8000/api/v1/webhooks/{usual.provider}"
+    parser.add_argument("--webhook-url", default=given.get(usual.webhook_setting, webhooks))
+    parser.add_argument("--folder", type=Path, default=usual.folder)
+    clock = given.get("SANDBOX_CLOCK")
+    parser.add_argument("--clock", type=Path, default=Path(clock) if clock else None)
+    return parser
+
+
+def clock_of(options: argparse.Namespace) -> SharedClock | None:
+    """Return the clock that is shared with the application, where one is."""
+    return SharedClock(options.clock) if options.clock else None
+
 
 BookT = TypeVar("BookT")
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
 
 from sandbox.standin.faults import SLOW, Fault, Faults, strike_after, strike_before
+from sandbox.standin.keys import KeysInUse
 from sandbox.standin.wire import Answer, Request
 from sandbox.stripe import errors, routes
 from sandbox.stripe.book import Book
@@ -48,8 +46,7 @@ class Api:
         self.book = book
         self.faults = faults
         self.deliveries = deliveries
-        self._in_use: set[str] = set()
-        self._in_use_lock = threading.Lock()
+        self._keys = KeysInUse(errors.key_in_use)
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request, or hang up where a fault says so."""
@@ -84,7 +81,7 @@ class Api:
         if len(key) > MAX_KEY:
             raise errors.InvalidRequest(f"Idempotency keys are at most {MAX_KEY} characters.")
         own_headers = {"Idempotency-Key": key}
-        with self._holding(key):
+        with self._keys.holding(key):
             fingerprint = _fingerprint(request)
             with self.book.lock:
                 saved = self.book.saved_answer(key)
@@ -96,18 +93,6 @@ class Api:
             again = {"Idempotent-Replayed": "true", "Original-Request": saved["request"]}
             body = orjson.dumps(saved["body"])
             return Outcome(saved["status"], body, is_saved=True), own_headers | again
-
-    @contextmanager
-    def _holding(self, key: str) -> Iterator[None]:
-        with self._in_use_lock:
-            if key in self._in_use:
-                raise errors.key_in_use(key)
-            self._in_use.add(key)
-        try:
-            yield
-        finally:
-            with self._in_use_lock:
-                self._in_use.discard(key)
 
     def _executed(
         self, request: Request, request_id: str, key: str | None, fault: Fault | None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.standin.book import frozen
-from sandbox.standin.faults import Faults
+from sandbox.standin.call import Call as AnyCall
 from sandbox.stripe.book import Book, new_id
 from sandbox.stripe.errors import Object
 
@@ -18,19 +18,14 @@ Operation = Callable[..., Object]
 """Takes a Call, the checked parameters and the ids in the path; returns what is answered."""
 
 
-@dataclass(slots=True)
-class Call:
-    """One request while it is executed, under the book's lock."""
+@dataclass(slots=True, kw_only=True)
+class Call(AnyCall):
+    """One request to Stripe while it is executed."""
 
     book: Book
-    faults: Faults
-    base_url: str
     request_id: str | None = None
     key: str | None = None
     client_secret: str | None = None
-    endpoints: int = 0
-    afterwards: list[Callable[[], object]] = field(default_factory=list)
-    """What happens at Stripe right after the answer was made: a dispute, a refund that bounces."""
 
     def happened(self, kind: str, shown: Object, previous: Object | None = None) -> None:
         """Make an event that carries the object as it is now."""
