@@ -5,20 +5,25 @@ Time is set forward here alone; the stand-in keeps its own, as a provider does.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from models import clock
+from models import clock, invoices
 from models.dunning import DECIDED
+from models.invoices import InvoiceStatus
 from models.methods import MethodStatus, MethodType, PaymentMethod
 from models.notifications import Notification
 from models.outbox import Owed, OwedStatus, enqueue
-from models.timeline import history
+from models.timeline import Cause, history
 from models.transactions import PaymentAttempt, Provider, Transaction
+from sandbox.stripe.control import Refused
 from tasks import ladder
 from tests.bell import ring
 from tests.factories import Customer, add_invoice, make_company
@@ -109,13 +114,27 @@ class Shop:
             rows = list(session.scalars(query.order_by(Owed.id)))
         return [row for row in rows if not tasks or row.task in tasks]
 
+    def forget(self, owed: Owed) -> None:
+        """Drop a debt, so that nothing becomes of it."""
+        with self.session() as session:
+            session.delete(session.get_one(Owed, owed.id))
+
+    def make_default(self, method_id: UUID, *, is_default: bool) -> None:
+        with self.session() as session:
+            session.get_one(PaymentMethod, method_id).is_default = is_default
+
     def work(self) -> None:
-        """Run what is owed, and what that owes, but for what has been put off."""
+        """Run what is owed, and what that owes, until nothing new is."""
         done: set[UUID] = set()
-        while due := [row for row in self.owed() if row.task not in ASIDE and row.id not in done]:
-            for row in due:
-                done.add(row.id)
-                ring(row.task, row.id)
+        while ran := self.work_once(but=done):
+            done |= ran
+
+    def work_once(self, *, but: Collection[UUID] = ()) -> set[UUID]:
+        """Run what is owed now; return what that was."""
+        due = [row for row in self.owed() if row.task not in ASIDE and row.id not in but]
+        for row in due:
+            ring(row.task, row.id)
+        return {row.id for row in due}
 
     def advance(self, **by: float) -> None:
         """Set this process's clock forward; the fixture sets it back."""
@@ -137,6 +156,35 @@ class Shop:
 
     def decline_next(self, code: str, **more: Any) -> None:
         self.sandbox.control.fault("decline", decline_code=code, **more)
+
+    def refresh(self, payment_id: UUID, intent_id: str | None = None) -> None:
+        """Have an intent of a payment fetched and believed, as after an event."""
+        intent_id = intent_id or self.payment(payment_id).provider_transaction_id
+        with self.session() as session:
+            enqueue(
+                session,
+                "lookups.refresh",
+                transaction_id=payment_id,
+                intent_id=intent_id,
+                why="an event",
+            )
+        self.work()
+
+    def confirm_in_old_tab(self, payment_id: UUID, card: str) -> None:
+        """Pay the payment's intent in a browser that has kept its client secret."""
+        [secret] = [
+            intent["client_secret"]
+            for intent in self.sandbox.control.book()["payment_intents"]
+            if intent["id"] == self.payment(payment_id).provider_transaction_id
+        ]
+        with suppress(Refused):
+            self.sandbox.control.confirm_in_browser(secret, payment_method=card)
+
+    def move(self, session: Session, invoice_id: UUID, status: InvoiceStatus) -> None:
+        """Move an invoice, as whoever bills does."""
+        held = invoices.lock(session, invoice_id)
+        assert held is not None
+        held.move_to(status, because=Cause(why="a test"))
 
     def payment(self, payment_id: UUID) -> Transaction:
         with self.session() as session:
