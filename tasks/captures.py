@@ -40,6 +40,7 @@ from worker.gateways.base import (
     Unavailable,
 )
 from worker.settings import settings
+from worker.tally import tally
 
 # In which an attempt may be captured: it waits for the customer, or nobody knows what a capture
 # did, or its caller has died.
@@ -229,7 +230,7 @@ def _look_up(
     attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
-    telemetry.count("payments.unknown", provider=attempt.provider)
+    tally(session, "payments.unknown", provider=attempt.provider)
     note(session, payment, what="unknown", because=debt.cause(f"outcome unknown: {outcome}"))
     enqueue(
         session,

@@ -23,9 +23,9 @@ from models.money import Money
 from models.notifications import owe_notice
 from models.timeline import Cause, note
 from models.transactions import Transaction
-from worker import telemetry
 from worker.alerts import alert, resolve
 from worker.gateways.base import DisputeAnswer
+from worker.tally import tally
 
 
 def locked(session: Session, payment: Transaction, provider_id: str) -> Dispute | None:
@@ -54,7 +54,7 @@ def adopt(
     session.add(dispute)
     session.flush()
     note(session, dispute, what="opened", because=cause.but(f"{answer.reason}: {answer.money}"))
-    telemetry.count("disputes.opened", provider=dispute.provider)
+    tally(session, "disputes.opened", provider=dispute.provider)
     if dispute.status in OPEN_DISPUTE:
         _tell_opened(session, payment, dispute, answer)
     else:
@@ -179,7 +179,7 @@ def _tell_opened(
 
 
 def _tell_closed(session: Session, dispute: Dispute) -> None:
-    telemetry.count("disputes.closed", provider=dispute.provider, outcome=str(dispute.status))
+    tally(session, "disputes.closed", provider=dispute.provider, outcome=str(dispute.status))
     told = f"A dispute of {dispute.money} has been closed: {dispute.status}."
     for kind in ("dispute_opened", "dispute_due_soon", "dispute_action_failed"):
         resolve(session, f"{kind}:{dispute.id}", why=told)

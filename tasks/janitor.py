@@ -32,7 +32,6 @@ from models.timeline import Cause, note
 from models.transactions import Status, Transaction, lock, lock_existing
 from tasks import settlement
 from tasks.handover import KIND, hand_over, hand_over_refund, tell
-from worker import telemetry
 from worker.alerts import resolve
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
@@ -40,6 +39,7 @@ from worker.events import announce
 from worker.gateways import gateway_for
 from worker.gateways.base import GatewayError, Intent, IntentStatus, OutcomeUnknown, Unavailable
 from worker.settings import settings
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _tie_up(session: Session, end: LooseEnd, found: Found, before: datetime) -> 
     if end is not ABANDONED:
         # Each debt ends with its effect, so this tells of a fault of ours.
         log.warning("%s: %s, owed again as %s", end.name, row.id, end.task)
-    telemetry.count("janitor.swept", task=end.task)
+    tally(session, "janitor.swept", task=end.task)
 
 
 def _locked(session: Session, end: LooseEnd, row_id: UUID) -> Transaction | Refund | None:

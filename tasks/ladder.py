@@ -36,9 +36,10 @@ from models.transactions import (
 from schedules.declines import AUTHENTICATION, Action, Advice
 from schedules.ladder import Decision, Reason, Step, spent
 from tasks.declines import wait_for_another
-from worker import crash, telemetry
+from worker import crash
 from worker.app import periodic, task
 from worker.database import in_transaction, is_away
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def _step(
             "the first try with another card" if is_new else "the ladder's next step"
         ),
     )
-    telemetry.count("payments.retried", provider=payment.payment_method, trigger=str(trigger))
+    tally(session, "payments.retried", provider=payment.payment_method, trigger=str(trigger))
 
 
 def _against(

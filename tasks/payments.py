@@ -46,6 +46,7 @@ from worker.gateways.base import (
     Unavailable,
 )
 from worker.settings import settings
+from worker.tally import tally
 from worker.together import Together
 
 log = logging.getLogger(__name__)
@@ -329,8 +330,10 @@ def _leave_unknown(
     attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
-    telemetry.count("payments.unknown", provider=attempt.provider)
-    note(session, payment, what="unknown", because=debt.cause(f"outcome unknown: {outcome}"))
+    tally(session, "payments.unknown", provider=attempt.provider)
+    because = debt.cause(f"outcome unknown: {outcome}")
+    because = settlement.caused_by(because, attempt, outcome.provider_request_id)
+    note(session, payment, what="unknown", because=because)
     enqueue(
         session,
         "lookups.resolve",

@@ -32,7 +32,7 @@ from models.refunds import (
 from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after
-from worker import crash, replies, telemetry
+from worker import crash, replies
 from worker.alerts import alert
 from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
@@ -48,6 +48,7 @@ from worker.gateways.base import (
     Unavailable,
 )
 from worker.settings import settings
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +232,7 @@ def apply(
         announce_refund(session, payment, refund)
     if status == RefundStatus.SUCCEEDED:
         give(session, payment, refund, because=cause)
-        telemetry.count("payments.refunded", provider=payment.payment_method, outcome="succeeded")
+        tally(session, "payments.refunded", provider=payment.payment_method, outcome="succeeded")
     elif had_succeeded:
         take_back(session, payment, refund, because=cause)
 
@@ -240,7 +241,7 @@ def fail(session: Session, payment: Transaction, refund: Refund, why: str, *, ca
     """Fail a refund and have somebody see to it: the customer waits for the money."""
     refund.error_message = why
     refund.move_to(RefundStatus.FAILED, because=cause)
-    telemetry.count("payments.refunded", provider=payment.payment_method, outcome="failed")
+    tally(session, "payments.refunded", provider=payment.payment_method, outcome="failed")
     money = Money(refund.amount, payment.currency)
     alert(
         session,

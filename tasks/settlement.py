@@ -31,10 +31,10 @@ from models.transactions import (
 )
 from schedules.declines import told_code
 from tasks import declines
-from worker import telemetry
 from worker.events import announce, announce_invoice
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
 from worker.settings import settings
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def fail(
     # Why a card is refused for good is not for whoever holds it.
     code = told_code(code)
     payment.error_code, payment.error_message = code[:100] or None, error.message
-    telemetry.count("payments.charged", provider=payment.payment_method, outcome="failed")
+    tally(session, "payments.charged", provider=payment.payment_method, outcome="failed")
     declines.follow(session, payment, attempt, error, cause=cause)
     announce(
         session,
@@ -242,7 +242,7 @@ def _succeed(
         invoice_id=payment.invoice_id,
         transaction_id=payment.id,
     )
-    telemetry.count("payments.charged", provider=payment.payment_method, outcome="succeeded")
+    tally(session, "payments.charged", provider=payment.payment_method, outcome="succeeded")
     declines.recover(session, payment, cause=cause)
     announce(
         session,
@@ -263,7 +263,7 @@ def _tell_of_second_charge(
 ) -> None:
     """What must never be has been: only a person can say which of the two to give back."""
     log.error("payment %s has been charged twice: also by %s", payment.id, intent.provider_id)
-    telemetry.count("payments.charged", provider=payment.payment_method, outcome="twice")
+    tally(session, "payments.charged", provider=payment.payment_method, outcome="twice")
     note(
         session,
         payment,

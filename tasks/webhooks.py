@@ -21,7 +21,7 @@ from models.timeline import Cause
 from models.webhooks import PaymentWebhook, WebhookStatus
 from tasks import dispute_events, method_events, payment_events, paypal_events
 from tasks.handlers import Body, Handler, Hold
-from worker import crash, telemetry
+from worker import crash
 from worker.alerts import alert
 from worker.app import Debt, calling_task, task
 from worker.database import in_transaction
@@ -29,6 +29,7 @@ from worker.gateways.paypal.verification import check
 from worker.intake import VERIFYING
 from worker.settings import settings
 from worker.signatures import Refused
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,11 @@ def _act(session: Session, event: PaymentWebhook, cause: Cause) -> None:
     because = replace(cause, why=event.event_type, event_id=event.provider_event_id)
     about = handler.act(session, _body_of(event), because) if handler else None
     if about is None:
-        _finish(event, WebhookStatus.IGNORED)
+        _finish(session, event, WebhookStatus.IGNORED)
         return
     event.company_id, event.transaction_id = about.company_id, about.transaction_id
     event.subject_id = about.subject_id
-    _finish(event, WebhookStatus.COMPLETED)
+    _finish(session, event, WebhookStatus.COMPLETED)
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,12 @@ def _refuse(session: Session, debt: Debt, event_id: UUID, why: str) -> None:
     event.account = f"forged:{event.id.hex}"
     event.error_message = f"Refused: {why}"
     event.next_retry_at = None
-    telemetry.count(
-        "webhooks.handled", provider=event.provider, type=event.event_type, outcome="forged"
+    tally(
+        session,
+        "webhooks.handled",
+        provider=event.provider,
+        type=event.event_type,
+        outcome="forged",
     )
     alert(
         session,
@@ -175,10 +180,14 @@ def _refuse(session: Session, debt: Debt, event_id: UUID, why: str) -> None:
     )
 
 
-def _finish(event: PaymentWebhook, status: WebhookStatus) -> None:
+def _finish(session: Session, event: PaymentWebhook, status: WebhookStatus) -> None:
     event.status = status
     event.handled_at = now()
     event.error_message = event.next_retry_at = None
-    telemetry.count(
-        "webhooks.handled", provider=event.provider, type=event.event_type, outcome=str(status)
+    tally(
+        session,
+        "webhooks.handled",
+        provider=event.provider,
+        type=event.event_type,
+        outcome=str(status),
     )

@@ -17,8 +17,8 @@ from models import alerts
 from models.alerts import Alert, Severity
 from models.base import CompanyOwned
 from models.tenants import Tenant
-from worker import telemetry
 from worker.events import announce_to
+from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def alert(  # noqa: PLR0913  what an alert says
     )
     if raised is not None:
         log.log(_LEVELS[severity], "alert %s: %s", kind, message)
-        telemetry.count("alerts.raised", kind=kind, severity=severity)
+        tally(session, "alerts.raised", kind=kind, severity=severity)
         session.flush()
         _announce(session, raised)
     return raised

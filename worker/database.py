@@ -35,7 +35,7 @@ from models import outbox
 from models.base import COMPANY, FencedSession
 from models.clock import now
 from models.outbox import Owed
-from worker import crash, dispatch, telemetry
+from worker import crash, dispatch, tally, telemetry
 from worker.cache import CacheAway
 from worker.settings import settings
 
@@ -150,6 +150,7 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
     with FencedSession(engine(), expire_on_commit=False, info=info) as session:
         with session.begin():
             yield session
+        tally.tell(session)
         owed = session.info.pop("owed", [])
     if owed:
         ring(map(dispatch.message_for, _to_ring_for(owed)), [row.id for row in owed])

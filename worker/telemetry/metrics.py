@@ -16,7 +16,7 @@ from worker import dry_run
 from worker.telemetry.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -101,12 +101,21 @@ def use_sinks(*sinks: Sink) -> None:
 
 def count(name: str, number: int = 1, /, **tags: str) -> None:
     """Raise a counter of the table. KeyError or ValueError for a name or tags it lacks."""
+    counting(name, number, **tags)()
+
+
+def counting(name: str, number: int = 1, /, **tags: str) -> Callable[[], None]:
+    """Return what raises a counter, whose name and tags are checked now."""
     metric, clean = _checked(name, Kind.COUNT, tags)
-    for sink in _sinks if not dry_run.is_on() else ():
-        try:
-            sink.add(metric, number, clean)
-        except Exception:  # noqa: BLE001  a counter must never fail a payment
-            _log.exception("a metric was lost")
+
+    def raise_counter() -> None:
+        for sink in _sinks if not dry_run.is_on() else ():
+            try:
+                sink.add(metric, number, clean)
+            except Exception:  # noqa: BLE001  a counter must never fail a payment
+                _log.exception("a metric was lost")
+
+    return raise_counter
 
 
 def timing(name: str, seconds: float, /, **tags: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, count
+from itertools import chain
+from itertools import count as counted
 from typing import Any
 
 import stripe
@@ -54,7 +55,7 @@ def each_page(
         OutcomeUnknown: there are more than `most` pages.
     """
     asked: dict[str, Any] = {**params, "limit": PAGE}
-    for number in count(1):
+    for number in counted(1):
         page, has_more = read(
             name,
             lambda asked=asked: list_page(asked),  # type: ignore[misc]  # bound now, not later
