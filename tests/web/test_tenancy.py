@@ -78,6 +78,9 @@ STAFF = {
     ("GET", "/api/v1/operations/alerts"),
     ("POST", "/api/v1/operations/alerts/{alert_id}/resolve"),
     ("GET", "/api/v1/operations/invariants"),
+    ("GET", "/api/v1/operations/reviews"),
+    ("POST", "/api/v1/operations/payments/{transaction_id}/settle"),
+    ("POST", "/api/v1/operations/refunds/{refund_id}/settle"),
 }
 # Bodies that would be accepted; `{kind}` is an object of that kind.
 BODIES = {
