@@ -5,24 +5,32 @@ Time is set forward here alone; the stand-in keeps its own, as a provider does.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models import clock, invoices
+from models.base import across_companies
 from models.dunning import DECIDED
 from models.invoices import InvoiceStatus
 from models.methods import MethodStatus, MethodType, PaymentMethod
 from models.notifications import Notification
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, history
-from models.transactions import PaymentAttempt, Provider, Transaction
+from models.transactions import (
+    Dunning,
+    PaymentAttempt,
+    Provider,
+    Status,
+    Transaction,
+    lock_existing,
+)
 from sandbox.stripe.control import Refused
 from tasks import ladder
 from tests.bell import ring
@@ -186,6 +194,11 @@ class Shop:
         assert held is not None
         held.move_to(status, because=Cause(why="a test"))
 
+    def settle_as(self, payment_id: UUID, status: Status) -> None:
+        """Move a payment, as a task does."""
+        with self.session() as session:
+            lock_existing(session, payment_id).move_to(status, because=Cause(why="a test"))
+
     def payment(self, payment_id: UUID) -> Transaction:
         with self.session() as session:
             return session.get_one(Transaction, payment_id)
@@ -217,9 +230,31 @@ class Shop:
         return len(self.sandbox.control.charges(str(payment_id), status=status))
 
 
-def use_sandbox(sandbox: SandboxProcess, monkeypatch: Any) -> None:
-    """Have this process's gateway speak to the stand-in."""
+@contextmanager
+def opened(
+    sandbox: SandboxProcess, monkeypatch: Any, customer: Customer | None = None
+) -> Iterator[Shop]:
+    """A shop at the stand-in; nothing of other tests is scheduled, and time is set back."""
+    forget_schedules()
     monkeypatch.setenv("STRIPE_API_BASE", sandbox.url)
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_sandbox")
-    settings.cache_clear()
-    gateway_for.cache_clear()
+    made = (settings, gateway_for)
+    for each in made:
+        each.cache_clear()
+    yield Shop(sandbox, customer)
+    clock.advance_by(timedelta)
+    monkeypatch.undo()
+    for each in made:
+        each.cache_clear()
+
+
+def forget_schedules() -> None:
+    with transaction() as session:
+        session.execute(
+            across_companies(
+                update(Transaction)
+                .where(Transaction.next_retry_at.is_not(None))
+                .values(next_retry_at=None, dunning=Dunning.NONE),
+                because="what other tests have left is swept by none of these",
+            )
+        )
