@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from itertools import product
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from models.alerts import Severity, raise_alert
+from models.disputes import Dispute, DisputeStatus
 from models.ids import new_id
 from models.refunds import Refund, RefundReason
 from models.tables import METADATA
@@ -58,6 +60,10 @@ NEEDS = {
     ("GET", "/api/v1/payments/{transaction_id}/refunds"): Permission.PAYMENTS_READ,
     ("GET", "/api/v1/payments/{transaction_id}/refunds/{refund_id}"): Permission.PAYMENTS_READ,
     ("POST", "/api/v1/payments/{transaction_id}/refund"): Permission.REFUNDS_WRITE,
+    ("GET", "/api/v1/disputes"): Permission.DISPUTES_READ,
+    ("GET", "/api/v1/disputes/{dispute_id}"): Permission.DISPUTES_READ,
+    ("POST", "/api/v1/disputes/{dispute_id}/evidence"): Permission.DISPUTES_WRITE,
+    ("POST", "/api/v1/disputes/{dispute_id}/accept"): Permission.DISPUTES_WRITE,
     ("GET", "/api/v1/payment-methods"): Permission.METHODS_READ,
     ("POST", "/api/v1/payment-methods"): Permission.METHODS_WRITE,
     ("GET", "/api/v1/payment-methods/{payment_method_id}"): Permission.METHODS_READ,
@@ -81,6 +87,8 @@ STAFF = {
     ("GET", "/api/v1/operations/reviews"),
     ("POST", "/api/v1/operations/payments/{transaction_id}/settle"),
     ("POST", "/api/v1/operations/refunds/{refund_id}/settle"),
+    ("POST", "/api/v1/invoices/{invoice_id}/bank-transfers"),
+    ("POST", "/api/v1/payments/{transaction_id}/reverse"),
 }
 # Bodies that would be accepted; `{kind}` is an object of that kind.
 BODIES = {
@@ -92,6 +100,7 @@ BODIES = {
     },
     "/api/v1/payments/{transaction_id}/refund": {"amount": "1.00"},
     "/api/v1/payments/{transaction_id}/retry": {"payment_method_id": "{payment_method_id}"},
+    "/api/v1/disputes/{dispute_id}/evidence": {"evidence": {"customer_name": "A"}},
     "/api/v1/retry-policy": {"delays_h": [24, 48]},
     "/api/v1/payment-methods": {"type": "card", "token": "tok_visa"},
     "/api/v1/payment-methods/{payment_method_id}/replace": {"token": "tok_visa"},
@@ -100,7 +109,7 @@ BODIES = {
 SINGLE = {"/api/v1/retry-policy"}
 READERS = set(Role)
 WRITERS = {Role.OWNER, Role.BILLING_ADMIN, Role.OPERATOR}
-KINDS = ("invoice_id", "transaction_id", "payment_method_id", "refund_id")
+KINDS = ("invoice_id", "transaction_id", "payment_method_id", "refund_id", "dispute_id")
 ROUTES = {
     **dict.fromkeys(PUBLIC | OWN),
     **NEEDS,
@@ -132,8 +141,33 @@ def make_objects(customer: Customer) -> dict[str, str]:
         raise_alert(
             session, "needs_review", severity=Severity.WARNING, message="Look.", subject=payment
         )
-    ids = (make_invoice(customer.company_id), payment_id, method_id, refund.id)
+    ids = (make_invoice(customer.company_id), payment_id, method_id, refund.id, disputed(customer))
     return {kind: str(identity) for kind, identity in zip(KINDS, ids, strict=True)}
+
+
+def disputed(customer: Customer) -> UUID:
+    """A dispute that waits for evidence, of a payment of its own."""
+    payment_id = make_payment(
+        customer,
+        make_invoice(customer.company_id),
+        status=Status.SUCCEEDED,
+        amount_captured=Decimal("100.00"),
+        is_disputed=True,
+    )
+    with transaction(company_id=customer.company_id) as session:
+        dispute = Dispute(
+            company_id=customer.company_id,
+            transaction_id=payment_id,
+            provider="stripe",
+            provider_dispute_id=f"du_{new_id().hex}",
+            amount=Decimal("100.00"),
+            currency="INR",
+            reason="fraudulent",
+            status=DisputeStatus.NEEDS_RESPONSE,
+        )
+        session.add(dispute)
+        session.flush()
+        return dispute.id
 
 
 def declined(customer: Customer) -> str:
@@ -213,7 +247,9 @@ def test_another_companys_object_in_a_body_is_as_good_as_none(owner, ours, their
     schema = body_schema(owner, path)
     assert bool(schema) == (path in BODIES)
     references = [
-        name for name, value in BODIES.get(path, {}).items() if str(value).startswith("{")
+        name
+        for name, value in BODIES.get(path, {}).items()
+        if isinstance(value, str) and value.startswith("{")
     ]
     assert set(references) == {name for name, field in schema.items() if "uuid" in str(field)}
     before = checksums()

@@ -90,9 +90,9 @@ def test_a_transfer_pays_the_invoice_at_once(record, ours, staff, invoice_id):
     assert balances(ours) == {"bank": 100, "revenue": -100}
     with transaction(company_id=ours.company_id) as session:
         payment = session.scalars(select(Transaction)).one()
-        lines = history(session, [payment.id])
+        lines = [line for line in history(session, [payment.id]) if line.became]
         [owed] = session.scalars(select(Owed).where(Owed.company_id == ours.company_id))
-    assert {line.user_id for line in lines} == {staff.user_id}
+    assert [(line.became, line.user_id) for line in lines] == [("succeeded", staff.user_id)]
     assert (owed.task, [one["type"] for one in owed.arguments["events"]]) == (
         "events.publish",
         ["payment.succeeded", "invoice.paid"],
@@ -227,6 +227,24 @@ def test_what_an_operator_sends_back_is_a_refund_without_a_provider(send, ours, 
         payment = session.scalars(select(Transaction)).one()
     assert (payment.status, payment.amount_refunded) == ("partially_refunded", 40)
     assert broken(recorded, payment.invoice_id) == []
+
+
+def test_another_companys_invoice_and_payment_are_not_found(send, staff):
+    neighbour = make_company(tenant_id=staff.tenant_id)
+    invoice_id = make_invoice(neighbour.company_id)
+    payment_id = make_payment(
+        neighbour,
+        make_invoice(neighbour.company_id),
+        status=Status.SUCCEEDED,
+        payment_method="bank_transfer",
+        amount_captured=100,
+    )
+    for path, body in (
+        (f"/api/v1/invoices/{invoice_id}/bank-transfers", TRANSFER),
+        (f"{PAYMENTS}/{payment_id}/reverse", {"reason": "no"}),
+        (f"{PAYMENTS}/{payment_id}/refund", {"amount": 1}),
+    ):
+        problem_of(send(path, body), 404, "not-found")
 
 
 def test_only_an_operator_records_refunds_and_undoes(visitor, person):
