@@ -91,6 +91,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "disputes": lambda: machine(Dispute, DisputeStatus.NEEDS_RESPONSE),
     "refund reasons": reasons,
     "stripe declines": lambda: declines("Stripe's code", stripe_codes.DECLINES),
+    "bank returns": lambda: declines("A returned debit's code", stripe_codes.BANK_RETURNS),
     "stripe advice": lambda: declines("Stripe's `advice_code`", stripe_codes.ADVICE),
     "network advice": lambda: declines("Mastercard's advice", stripe_codes.NETWORK_ADVICE),
     "network waits": waits,
