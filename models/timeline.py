@@ -88,12 +88,23 @@ def note(
     )
 
 
-def history(session: Session, subject_ids: list[UUID]) -> list[Timeline]:
-    """Return the lines of these subjects in the order in which they were written."""
-    lines = session.scalars(
-        select(Timeline).where(Timeline.subject_id.in_(subject_ids)).order_by(Timeline.id)
-    )
-    return list(lines)
+def history(
+    session: Session,
+    subject_ids: list[UUID],
+    *,
+    after: UUID | None = None,
+    limit: int | None = None,
+) -> list[Timeline]:
+    """Return the lines of these subjects in the order in which they were written.
+
+    Args:
+        after: the line after which to begin; from the first if None.
+        limit: how many; all if None.
+    """
+    query = select(Timeline).where(Timeline.subject_id.in_(subject_ids)).order_by(Timeline.id)
+    if after is not None:
+        query = query.where(Timeline.id > after)
+    return list(session.scalars(query.limit(limit)))
 
 
 def when(line: Timeline) -> datetime:

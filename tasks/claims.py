@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -189,7 +189,8 @@ def _look_up(session: Session, debt: Debt, payment: Transaction, attempt: Paymen
         return
     attempt.status = AttemptStatus.UNKNOWN
     attempt.leased_until = None
-    note(session, payment, what="unknown", because=debt.cause("its worker died during the call"))
+    because = replace(debt.cause("its worker died during the call"), attempt_id=attempt.id)
+    note(session, payment, what="unknown", because=because)
     enqueue(session, "lookups.resolve", transaction_id=payment.id)
 
 
@@ -249,8 +250,11 @@ def _start(
     if method is not None:
         attempt.payment_method_id = method.id
         attempt.fingerprint = cards.card_of(method)
+    told = f"attempt {attempt.number} ({attempt.trigger})"
+    because = replace(debt.cause(told), attempt_id=attempt.id)
+    note(session, payment, what="attempt", because=because)
     if payment.status == Status.PENDING:
-        payment.move_to(Status.PROCESSING, because=debt.cause("claimed for a charge"))
+        payment.move_to(Status.PROCESSING, because=because.but("claimed for a charge"))
         announce(
             session,
             "payment.started",

@@ -171,7 +171,10 @@ def _record_resolved(session: Session, debt: Debt, claim: Claim, outcome: Outcom
         was_refused=is_first_refusal or debt.arguments.get("was_refused", False),
         due_at=now() + look_up_after(look_ups + 1),
     )
-    note(session, payment, what="unknown", because=debt.cause(f"still unknown: {outcome}"))
+    because = debt.cause(f"still unknown: {outcome}")
+    request_id = getattr(outcome, "provider_request_id", "")
+    because = settlement.caused_by(because, attempt, request_id)
+    note(session, payment, what="unknown", because=because)
 
 
 @dataclass(frozen=True)

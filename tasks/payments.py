@@ -316,7 +316,9 @@ def _try_again(
         transaction_id=payment.id,
         due_at=now() + timedelta(seconds=wait_s),
     )
-    note(session, payment, what="wait", because=debt.cause(f"not executed: {outcome}"))
+    because = debt.cause(f"not executed: {outcome}")
+    because = settlement.caused_by(because, attempt, outcome.provider_request_id)
+    note(session, payment, what="wait", because=because)
 
 
 def _leave_unknown(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,11 +17,12 @@ from uuid import UUID
 import orjson
 from sqlalchemy.orm import Session
 
-from models.base import CompanyOwned
+from models.base import TURNS, CompanyOwned
 from models.clock import now
 from models.invoices import Invoice
 from models.outbox import Owed, enqueue
 from models.refunds import Refund
+from models.timeline import Cause, Timeline, subject_of
 from models.transactions import Transaction
 from worker.cache import raised_if_away, shared
 
@@ -73,7 +75,35 @@ def announce(
         kind: one of the specification's types, such as `payment.succeeded`.
         data: the payload; ids, amounts and times are turned into text.
     """
-    announce_to(session, subject.company_id, kind, user_id=user_id, **data)
+    owed = announce_to(session, subject.company_id, kind, user_id=user_id, **data)
+    _note_push(session, kind, subject, owed)
+
+
+_PUSHES = "pushes"
+
+
+def _note_push(session: Session, kind: str, subject: CompanyOwned, owed: Owed) -> None:
+    """Tell in the timeline what is pushed: one line for all that one act announces.
+
+    Its task is the one that publishes. It stands with what the first event is about.
+    """
+    lines: dict[tuple[UUID, int], Timeline] = session.info.setdefault(_PUSHES, {})
+    key = (subject.company_id, session.info.get(TURNS, 0))
+    line = lines.get(key)
+    if line is not None:
+        line.why = f"{line.why}, {kind}"
+        return
+    lines[key] = line = Timeline(
+        company_id=subject.company_id,
+        subject=subject_of(subject),
+        subject_id=subject.id,
+        what="push",
+        was=None,
+        became=None,
+        detail=None,
+        **asdict(Cause(why=kind, request_id=session.info.get("request_id"), task_id=owed.id)),
+    )
+    session.add(line)
 
 
 def announce_to(
@@ -84,8 +114,12 @@ def announce_to(
     *,
     user_id: UUID | None = None,
     **data: Any,
-) -> None:
-    """Owe the event `kind` to who hears a company's channel, or a tenant's, whose operators do."""
+) -> Owed:
+    """Owe the event `kind` to who hears a company's channel, or a tenant's, whose operators do.
+
+    Returns:
+        The debt, which may hold other events of the transaction.
+    """
     event = {
         "type": kind,
         "company_id": str(company_id),
@@ -97,12 +131,13 @@ def announce_to(
     announced: dict[UUID, Owed] = session.info.setdefault("announced", {})
     owed = announced.get(company_id)
     if owed is None:
-        announced[company_id] = enqueue(
+        announced[company_id] = owed = enqueue(
             session, "events.publish", company_id=company_id, events=[event]
         )
     else:
         # A new list: SQLAlchemy does not see what is appended to the old one.
         owed.arguments = {"events": [*owed.arguments["events"], event]}
+    return owed
 
 
 def announce_invoice(session: Session, kind: str, invoice: Invoice, /) -> None:

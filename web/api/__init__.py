@@ -18,6 +18,7 @@ from web.api import (
     refunds,
     retries,
     reviews,
+    timelines,
     webhook_events,
 )
 from web.routes import Routes
@@ -40,4 +41,5 @@ BLUEPRINTS: tuple[Routes, ...] = (
     dead_letters.routes,
     webhook_events.routes,
     reviews.routes,
+    timelines.routes,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,9 +17,8 @@ from models.methods import PaymentMethod, default_method
 from models.money import InvalidAmount, amount_of
 from models.outbox import enqueue
 from models.paging import newest
-from models.refunds import refunds_of
 from models.tenants import Permission
-from models.timeline import Timeline, history, note
+from models.timeline import note
 from models.transactions import (
     KEEP_METHOD,
     Dunning,
@@ -133,31 +131,6 @@ class PaymentsAnswer(BaseModel):
     next_cursor: str | None
 
 
-class TimelineEntry(BaseModel):
-    """What happened, to what, and what caused it."""
-
-    at: datetime
-    subject: str
-    subject_id: UUID
-    what: str
-    was: str | None
-    became: str | None
-    why: str
-    request_id: str | None
-    task_id: UUID | None
-    attempt_id: UUID | None
-    provider_request_id: str | None
-    event_id: str | None
-    user_id: UUID | None
-    detail: dict[str, Any] | None
-
-
-class TimelineAnswer(BaseModel):
-    """The history of a payment, of its invoice and of its refunds, oldest first."""
-
-    data: list[TimelineEntry]
-
-
 def ask_for_intent(session: Session, transaction_id: UUID) -> str | None:
     """Wait for the answer that is on its way, or have the client secret fetched again."""
     joined = replies.join(transaction_id)
@@ -262,17 +235,6 @@ def list_payments(query: PaymentQuery) -> Response:
         )
 
 
-@routes.get("/<uuid:transaction_id>/timeline", responses={200: TimelineAnswer})
-@allowed(Permission.PAYMENTS_READ)
-def read_timeline(path: PaymentPath) -> Response:
-    """Return what happened to a payment, its invoice and its refunds, and why."""
-    with transaction(company_id=caller().company_id) as session:
-        payment = payment_at(session, path.transaction_id)
-        refund_ids = [refund.id for refund in refunds_of(session, payment.id)]
-        lines = history(session, [payment.id, payment.invoice_id, *refund_ids])
-        return respond({"data": list(map(_entry, lines))})
-
-
 def payment_at(session: Session, transaction_id: UUID) -> Transaction:
     """Return the caller's payment; 404 if there is none."""
     payment = session.get(Transaction, transaction_id)
@@ -369,23 +331,4 @@ def _shown(payment: Transaction) -> dict[str, Any]:
         "dunning": payment.dunning,
         "created_at": payment.created_at,
         "updated_at": payment.updated_at,
-    }
-
-
-def _entry(line: Timeline) -> dict[str, Any]:
-    return {
-        "at": line.created_at,
-        "subject": line.subject,
-        "subject_id": line.subject_id,
-        "what": line.what,
-        "was": line.was,
-        "became": line.became,
-        "why": line.why,
-        "request_id": line.request_id,
-        "task_id": line.task_id,
-        "attempt_id": line.attempt_id,
-        "provider_request_id": line.provider_request_id,
-        "event_id": line.event_id,
-        "user_id": line.user_id,
-        "detail": line.detail,
     }
