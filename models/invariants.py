@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from models.base import across_companies
 from models.disputes import Dispute
+from models.dunning_invariants import LADDER
 from models.ids import new_id
 from models.invoices import Invoice
 from models.refunds import Refund
@@ -233,6 +234,13 @@ MEMORY = {
         WHERE a.status IN ('calling', 'waiting', 'unknown') AND x.status <> 'needs_review'
             AND NOT {_owed("transaction_id", "payments.charge", "lookups.resolve")}
     """,
+    "a retry that was begun was made, or is owed": f"""
+        SELECT x.id, x.last_retry_at FROM transactions x
+        WHERE x.status = 'processing'
+            AND x.last_retry_at > (
+                SELECT MAX(a.created_at) FROM payment_attempts a WHERE a.transaction_id = x.id)
+            AND NOT {_owed("transaction_id", "payments.charge")}
+    """,
     "a refund that has not been sent is owed": f"""
         SELECT x.id, x.status FROM refunds x
         WHERE x.status IN ('pending', 'processing') AND x.provider_refund_id IS NULL
@@ -265,7 +273,7 @@ MEMORY = {
     """,
 }
 
-QUERIES = {**LEDGER, **MONEY, **COMPANIES, **MEMORY}
+QUERIES = {**LEDGER, **MONEY, **COMPANIES, **MEMORY, **LADDER}
 HISTORIES: tuple[type[Moving], ...] = (Dispute, Invoice, Refund, Transaction)
 ENDS_WHERE = "the last move of a row led to its status"
 ALLOWED = "every move is one that the table of moves has, from where the last one led"

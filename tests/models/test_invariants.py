@@ -139,6 +139,22 @@ def test_a_healthy_book_breaks_none(book):
 
 
 OURS = "transaction_id = :payment"
+
+
+def more_attempts(values: str, number: int) -> str:
+    """Add attempts, a second after each other: status, trigger, card and advice."""
+    numbers = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(number))
+    return (
+        "INSERT INTO payment_attempts (id, company_id, transaction_id, number, provider,"
+        " idempotency_key, request, waits, wait_at_least_s, created_at, updated_at, finished_at,"
+        " status, made_by, fingerprint, advice)"
+        " SELECT UNHEX(MD5(CONCAT(HEX(id), n))), company_id, transaction_id, number + 1 + n,"
+        " provider, CONCAT(idempotency_key, n), request, 0, 0, created_at + INTERVAL n SECOND,"
+        " updated_at, created_at + INTERVAL n SECOND + INTERVAL 1 MICROSECOND,"
+        f" {values} FROM payment_attempts JOIN ({numbers}) AS numbers WHERE {OURS}"
+    )
+
+
 BREAKS = {
     "the ledger sums to zero per currency": f"UPDATE ledger_entries SET amount = amount + 1"
     f" WHERE {OURS} AND account = 'refunds'",
@@ -246,6 +262,23 @@ BREAKS = {
     ),
     "an attempt without an outcome is owed a call or a look-up": (
         f"UPDATE payment_attempts SET status = 'unknown' WHERE {OURS}"
+    ),
+    "a payment has a date to be tried again if and only if it is scheduled": (
+        "UPDATE transactions SET dunning = 'stopped', next_retry_at = created_at"
+        " WHERE id = :payment"
+    ),
+    "a retry that was begun was made, or is owed": (
+        "UPDATE transactions SET status = 'processing',"
+        " last_retry_at = created_at + INTERVAL 1 DAY WHERE id = :payment"
+    ),
+    "an invoice is tried again by the ladder at most three times with a card": more_attempts(
+        "'declined', 'ladder', 'a card', NULL", 4
+    ),
+    "no attempt is made on a card that was declined ten times in 30 days": more_attempts(
+        "'declined', 'first', 'a card', 'retry'", 11
+    ),
+    "what is refused for good, or is the customer's to mend, is not climbed from": more_attempts(
+        "'declined', 'ladder', 'a card', 'stop'", 2
     ),
     "a refund that has not been sent is owed": (
         f"UPDATE refunds SET status = 'processing', provider_refund_id = NULL WHERE {OURS}"
