@@ -17,11 +17,10 @@ from models.timeline import Cause
 from models.transactions import Status, Transaction
 from tasks.handover import hand_over, hand_over_refund
 from tests.factories import make_company, make_invoice, make_payment
-from tests.tasks.dunning_shop import Shop, use_sandbox
+from tests.tasks.dunning_shop import opened
 from tests.web.api.bureau import worker_for
 from tests.web.visitor import problem_of
 from worker.database import in_transaction, transaction
-from worker.gateways import gateway_for
 
 REVIEWS = "/api/v1/operations/reviews"
 PAYMENTS = "/api/v1/operations/payments"
@@ -32,9 +31,8 @@ SAID = {"outcome": "failed", "note": "Seen in the dashboard."}
 @pytest.fixture
 def shop(use, sandbox, ours, monkeypatch):
     """The operator's company, whose provider is the stand-in."""
-    use_sandbox(sandbox, monkeypatch)
-    yield Shop(sandbox, ours)
-    gateway_for.cache_clear()
+    with opened(sandbox, monkeypatch, ours) as made:
+        yield made
 
 
 def in_review(customer, **columns) -> UUID:
@@ -65,7 +63,7 @@ def refund_in_review(customer, payment_id: UUID) -> UUID:
 
 
 def named(customer) -> dict[str, str]:
-    return {"X_Company_Id": str(customer.company_id)}
+    return {"X_Company_Id": str(customer.company_id), "Prefer": "wait=20"}
 
 
 def test_an_operator_sees_the_reviews_of_the_tenant_and_of_nobody_else(operator, ours):
@@ -143,7 +141,7 @@ def test_what_the_operator_says_is_held_against_the_provider_and_written_down(op
 def test_a_provider_that_is_not_answered_yet_is_waited_for_elsewhere(operator, shop):
     payment_id, _ = unheard(shop)
     path, ours = f"{PAYMENTS}/{payment_id}/settle", named(shop.customer)
-    answer = operator.post(path, SAID, Prefer="respond-async", **ours)
+    answer = operator.post(path, SAID, **{**ours, "Prefer": "respond-async"})
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/api/v1/payments/{payment_id}"
     assert answer.json["needs_review"] is True
