@@ -225,16 +225,16 @@ def apply(
     refund.review_since = None
     cause = cause.but(f"the provider says {answer.state}")
     if status == RefundStatus.FAILED:
+        if had_succeeded:
+            take_back(session, payment, refund, because=cause)
         why = answer.failure_reason or f"The provider says {answer.state}."
         fail(session, payment, refund, why, cause=cause)
-    else:
-        refund.move_to(status, because=cause)
-        announce_refund(session, payment, refund)
+        return
+    refund.move_to(status, because=cause)
     if status == RefundStatus.SUCCEEDED:
         give(session, payment, refund, because=cause)
         tally(session, "payments.refunded", provider=payment.payment_method, outcome="succeeded")
-    elif had_succeeded:
-        take_back(session, payment, refund, because=cause)
+    announce_refund(session, payment, refund)
 
 
 def fail(session: Session, payment: Transaction, refund: Refund, why: str, *, cause: Cause) -> None:
