@@ -12,6 +12,7 @@ from tests.system import System
 # taken up within seconds.
 HASTY = {
     "STRIPE_TIMEOUT_S": "1",
+    "PAYPAL_TIMEOUT_S": "0.4",
     "CLAIM_LEASE_S": "1.5",
     "OUTBOX_SWEEP_EVERY_S": "0.3",
     "OUTBOX_RESEND_AFTER_S": "0.5",
