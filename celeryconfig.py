@@ -64,7 +64,10 @@ worker_redirect_stdouts = False
 timezone = "UTC"
 beat_schedule = {
     name: {"task": name, "schedule": every_s, "options": {"expires": max(every_s, 30.0)}}
-    for name, every_s in entries(sweep_every_s=settings().outbox_sweep_every_s).items()
+    for name, every_s in entries(
+        sweep_every_s=settings().outbox_sweep_every_s,
+        missed_every_s=settings().missed_events_every_s,
+    ).items()
 }
 # Beat keeps no file: entries only say "claim what is due", so a restart forgets nothing.
 beat_scheduler = "celery.beat:Scheduler"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # Once a minute is fine for what is counted in minutes; the sweep is what a crash waits for.
 JANITOR_EVERY_S = 20.0
-MISSED_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
 WATCH_EVERY_S = 15.0
 INVARIANTS_EVERY_S = 900.0
@@ -13,7 +12,7 @@ EXPIRY_EVERY_S = 3600.0
 DISPUTES_EVERY_S = 900.0
 
 
-def entries(*, sweep_every_s: float) -> dict[str, float]:
+def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
     return {
         "outbox.sweep": sweep_every_s,
@@ -24,6 +23,5 @@ def entries(*, sweep_every_s: float) -> dict[str, float]:
         "methods.watch_expiry": EXPIRY_EVERY_S,
         "disputes.remind": DISPUTES_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,
-        # MISSED_EVENTS_EVERY_S says when a look is due; a ring before that does nothing.
-        "webhooks.fetch_missed": MISSED_EVERY_S,
+        "webhooks.fetch_missed": missed_every_s,
     }

@@ -73,7 +73,8 @@ def fetch(provider: str) -> None:
 
 def _take_look(session: Session, provider: str, moment: datetime) -> tuple[bool, datetime | None]:
     """Return whether it is time to look, and where the last look ended."""
-    looked_before = moment - timedelta(seconds=settings().missed_events_every_s)
+    # Beat's own rings are not to the second.
+    looked_before = moment - timedelta(seconds=settings().missed_events_every_s * 0.9)
     cursor = cursors.take_due(session, provider, NAME, moment=moment, looked_before=looked_before)
     if cursor is None:
         return False, None
