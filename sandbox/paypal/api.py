@@ -73,8 +73,6 @@ class Api:
             raise errors.ApiError(404)
         if code := _mocked(request):
             raise errors.mocked(code)
-        if slow := self.faults.take(SLOW, request.method, request.path):
-            time.sleep(slow.delay_s)
         answer = self._once(request, *match)
         if fault and fault.kind == "server_error":
             raise errors.ApiError(500)
@@ -114,6 +112,8 @@ class Api:
         self, request: Request, route: routes.Route, ids: tuple[str, ...], key: str | None
     ) -> Answer:
         params = _checked(request, route)
+        if slow := self.faults.take(SLOW, request.method, request.path):
+            time.sleep(slow.delay_s)
         call = self._call(request)
         with self.book.lock:
             record = route.run(call, params, *ids)
