@@ -1,0 +1,145 @@
+"""Answers of PayPal's that are lost: found out by the key while it lives, then only looked up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from models.transactions import AttemptStatus, Status, Transaction
+from tests.flows.paypal_till import Till
+
+ORDERS = "/v2/checkout/orders"
+CAPTURE = "/v2/checkout/orders/*/capture"
+REFUND = "/v2/payments/captures/*/refund"
+HOURS_BEHIND = {"delay_ms": 3 * 3600 * 1000, "count": None, "path": "/v1/reporting/*"}
+
+
+def pay_and_lose(till: Till, fault: str, **more: object) -> Transaction:
+    """Charge a kept method; the answer is lost."""
+    method = till.keep()
+    told = till.ask(till.bill(), payment_method_id=str(method), off_session=True)
+    till.book.fault(fault, path=ORDERS, **more)
+    till.work("payments.charge")
+    payment = till.payment(told["transaction_id"])
+    assert [attempt.status for attempt in payment.attempts] == [AttemptStatus.UNKNOWN]
+    return payment
+
+
+def look(till: Till, payment: Transaction) -> Transaction:
+    """Look once for what became of it."""
+    till.work("lookups.resolve", later=True)
+    return till.payment(payment.id)
+
+
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [
+        ("drop_after", {}),
+        ("drop_before", {}),
+        ("server_error", {"executed": True}),
+        ("server_error", {"executed": False}),
+        ("key_in_use", {}),
+    ],
+)
+def test_a_lost_answer_is_asked_for_with_the_same_key_and_charged_once(
+    till: Till, fault: str, more: dict[str, object]
+) -> None:
+    payment = look(till, pay_and_lose(till, fault, **more))
+    assert payment.status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+    till.judge()
+
+
+def test_what_surely_was_not_executed_is_sent_again_with_the_same_key(till: Till) -> None:
+    till.book.fault("rate_limit", path=ORDERS, count=3)
+    payment = till.pay(payment_method_id=str(till.keep()))
+    assert [attempt.status for attempt in payment.attempts] == [AttemptStatus.WAITING]
+    till.work(later=True)
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    till.judge()
+
+
+def test_within_the_keys_life_it_is_sent_again(till: Till) -> None:
+    payment = pay_and_lose(till, "drop_before")
+    till.advance("5h29m")
+    assert look(till, payment).status == Status.SUCCEEDED
+    till.judge()
+
+
+@pytest.mark.parametrize("age", ["5h59m", "6h1m"])
+def test_past_the_keys_life_what_was_charged_is_found_and_not_charged_again(
+    till: Till, age: str
+) -> None:
+    payment = pay_and_lose(till, "drop_after")
+    till.book.fault("reporting_late", **HOURS_BEHIND)
+    till.advance(age)
+    assert look(till, payment).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+    till.judge()
+
+
+@pytest.mark.parametrize("age", ["5h59m", "6h1m"])
+def test_past_the_keys_life_none_is_said_once_the_search_covers_it_and_a_person_looks(
+    till: Till, age: str
+) -> None:
+    payment = pay_and_lose(till, "drop_before")
+    till.book.fault("reporting_late", **HOURS_BEHIND)
+    till.advance(age)
+    still = look(till, payment)
+    assert still.status == Status.PROCESSING
+    assert [attempt.status for attempt in still.attempts] == [AttemptStatus.UNKNOWN]
+    till.advance("4h")
+    assert look(till, payment).status == Status.NEEDS_REVIEW
+    assert till.taken() == {}
+    till.judge()
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before", "server_error"])
+@pytest.mark.parametrize("age", ["1m", "7h"])
+def test_a_capture_whose_answer_is_lost_is_looked_up_by_its_order(
+    till: Till, fault: str, age: str
+) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    till.deliver()
+    till.book.fault(fault, path=CAPTURE)
+    till.work("webhooks.verify", "payments.capture")
+    assert till.attempts(payment)[0].status == AttemptStatus.UNKNOWN
+    till.advance(age)
+    till.work(later=True)
+    # What was not executed is still approved, and its capture is owed again.
+    till.work(later=True)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+    assert len(till.attempts(payment)) == 1
+
+
+def test_an_approval_that_is_told_three_times_captures_once(till: Till) -> None:
+    till.book.webhooks(duplicates=3)
+    payment = till.pay()
+    till.approve(payment)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_an_approval_that_is_never_told_is_found_when_somebody_looks(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    till.capture(payment)
+    till.work()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before", "server_error"])
+def test_a_refund_whose_answer_is_lost_is_given_once(till: Till, fault: str) -> None:
+    payment = till.pay(payment_method_id=str(till.keep()))
+    till.book.fault(fault, path=REFUND)
+    till.refund(payment, "40.00")
+    till.work()
+    till.work(later=True)
+    till.judge()
+    assert till.payment(payment.id).amount_refunded == Decimal(40)
+    assert till.taken() == {"eur": (10000, 4000)}
