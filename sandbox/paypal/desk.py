@@ -132,10 +132,11 @@ class Desk(AnyDesk):
     def charges(self, transaction_id: str | None) -> list[Object]:
         """Return the captures in the words of the other stand-ins, oldest first.
 
+        A transaction of ours is what the order's `invoice_id` names, or else its `custom_id`.
         Amounts are in hundredths, also where a currency has no decimals but for JPY.
         """
-        custom = {} if transaction_id is None else {"custom_id": transaction_id}
-        return [self._charge(one) for one in self.book.newest_first("capture", **custom)][::-1]
+        charges = [self._charge(one) for one in self.book.newest_first("capture")][::-1]
+        return [one for one in charges if transaction_id in (None, one["transaction_id"])]
 
     def whole_book(self) -> Object:
         """Return every object, `by_transaction` and `totals` by currency."""
@@ -155,7 +156,7 @@ class Desk(AnyDesk):
         return whole
 
     def _charge(self, record: Object) -> Object:
-        capture = shown(record)
+        capture, ours = shown(record), record["invoice_id"] or record["custom_id"]
         currency = capture["amount"]["currency_code"]
         status = OUTCOMES[capture["status"]]
         reversals = [
@@ -170,8 +171,8 @@ class Desk(AnyDesk):
             "id": record["id"],
             "order": record["order"],
             "status": status,
-            "transaction_id": record["custom_id"],
-            "metadata": {"transaction_id": record["custom_id"]} if record["custom_id"] else {},
+            "transaction_id": ours,
+            "metadata": {"transaction_id": ours} if ours else {},
             "currency": currency.lower(),
             "amount": amount,
             "amount_captured": amount if status == "succeeded" else 0,
