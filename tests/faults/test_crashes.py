@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
+from models.base import across_companies
+from models.clock import now
 from models.methods import MethodStatus
+from models.transactions import Dunning, Transaction, Trigger
 from tests.invariants import judge
 from worker.crash import POINTS
 
@@ -61,3 +65,46 @@ def test_a_replaced_card_outlives_its_worker(system, till, marks, point):
     # Kept once, whoever asked for it.
     theirs = customers[till.method(new_id).provider_id]
     assert [customer for customer in customers.values() if customer == theirs] == [theirs]
+
+
+def let_it_be_due(system, payment_id) -> None:
+    with system.session() as session:
+        session.execute(
+            across_companies(
+                update(Transaction).where(Transaction.id == payment_id).values(next_retry_at=now()),
+                because="a day has passed",
+            )
+        )
+
+
+@pytest.mark.parametrize("point", ["ladder.begun", "charge.called"])
+def test_a_retry_outlives_its_worker(system, till, marks, point):
+    system.stripe.fault("decline", decline_code="insufficient_funds", count=1)
+    payment_id = till.pay()
+    assert till.wait_for(payment_id, "failed").dunning == Dunning.SCHEDULED
+    (marks / point).touch()
+    let_it_be_due(system, payment_id)
+    crash(system, marks, point)
+    payment = till.wait_for(payment_id, "succeeded")
+    assert (payment.dunning, payment.retry_count) == (Dunning.CLEARED, 1)
+    judge(system)
+    first, second = till.attempts(payment_id)
+    assert (first.trigger, second.trigger) == (Trigger.FIRST, Trigger.LADDER)
+    assert len(system.stripe.charges(payment_id)) == 1
+
+
+def test_two_beats_make_one_retry(system, till):
+    second = system.more("beat", "second")
+    second.start()
+    try:
+        system.stripe.fault("decline", decline_code="insufficient_funds", count=2)
+        payments = [till.pay(), till.pay()]
+        for payment_id in payments:
+            till.wait_for(payment_id, "failed")
+            let_it_be_due(system, payment_id)
+        for payment_id in payments:
+            till.wait_for(payment_id, "succeeded")
+    finally:
+        second.kill()
+    judge(system)
+    assert [len(till.attempts(payment_id)) for payment_id in payments] == [2, 2]
