@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from models import invariants
 from models.base import across_companies
+from models.disputes import Dispute
 from models.invariants import Violation
 from models.outbox import Owed, OwedStatus
-from models.transactions import SETTLED, Transaction
+from models.transactions import SETTLED, Provider, Transaction
 from models.webhooks import PaymentWebhook, WebhookStatus
 from sandbox.stripe.control import Control
 from tests.system import System
@@ -44,11 +45,12 @@ def is_quiet(system: System) -> bool:
 
 
 def compare(session: Session, stripe: Control) -> list[Violation]:
-    """Compare our payments with the charges that the provider has in its book."""
+    """Compare our payments and disputes with those that the provider has in its book."""
     book: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for charge in stripe.charges():
         book[charge["metadata"].get("transaction_id", "")].append(charge)
-    everybodys = across_companies(select(Transaction), because=WHOLE_BOOK)
+    at_stripe = select(Transaction).where(Transaction.payment_method == Provider.STRIPE)
+    everybodys = across_companies(at_stripe, because=WHOLE_BOOK)
     ours = {str(payment.id): payment for payment in session.scalars(everybodys)}
     found = [
         Violation("every charge in the provider's book is a payment of ours", transaction_id)
@@ -56,7 +58,39 @@ def compare(session: Session, stripe: Control) -> list[Violation]:
     ]
     for transaction_id, payment in ours.items():
         found += _compare_one(payment, book[transaction_id])
-    return found
+    return found + _compare_disputes(session, stripe, ours)
+
+
+def _compare_disputes(
+    session: Session, stripe: Control, payments: dict[str, Transaction]
+) -> list[Violation]:
+    """Compare state and money of each dispute of a payment of ours."""
+    query = select(Dispute).where(Dispute.provider == Provider.STRIPE)
+    rows = session.scalars(across_companies(query, because=WHOLE_BOOK))
+    ours = {
+        dispute.provider_dispute_id: (
+            dispute.status,
+            dispute.amount_withdrawn - dispute.amount_reinstated,
+        )
+        for dispute in rows
+    }
+    charges = {payment.payment_processor_id for payment in payments.values()}
+    theirs = {
+        dispute["id"]: (
+            dispute["status"],
+            -sum(
+                money_of(movement["amount"], movement["currency"]).amount
+                for movement in dispute["balance_transactions"]
+            ),
+        )
+        for dispute in stripe.book()["disputes"]
+        if dispute["charge"] in charges
+    }
+    return [
+        Violation("our dispute is the provider's", f"{identity}: {ours.get(identity)}, {told}")
+        for identity, told in theirs.items()
+        if ours.get(identity) != told
+    ]
 
 
 def _compare_one(payment: Transaction, charges: list[dict[str, Any]]) -> list[Violation]:
