@@ -34,7 +34,7 @@ routes = Routes("payment_methods", __name__, url_prefix=PREFIX)
 
 # Whose tokens stand for which type, what they look like, and how that is told.
 _STRIPES = re.compile(r"(tok|pm|ba|btok|src)_[A-Za-z0-9_]+", re.ASCII)
-_PAYPALS = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9-]+", re.ASCII)
+_PAYPALS = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+", re.ASCII)
 TOKENS = {
     MethodType.CARD: (Provider.STRIPE, _STRIPES, "a one-time token of Stripe's: tok_… or pm_…"),
     MethodType.BANK_ACCOUNT: (Provider.STRIPE, _STRIPES, "a token of Stripe's: pm_… or btok_…"),
