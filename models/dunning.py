@@ -19,7 +19,7 @@ from models.methods import PaymentMethod, default_method
 from models.outbox import enqueue
 from models.timeline import Cause, note
 from models.transactions import Dunning, PaymentAttempt, Status, Transaction, Trigger
-from schedules.declines import Action, Advice
+from schedules.declines import Advice, CustomerAction
 from schedules.expiry import end_of
 from schedules.ladder import RETRIES, SENTENCES, Decision, Standing
 
@@ -87,7 +87,7 @@ def keep(
     decision: Decision,
     *,
     because: Cause,
-    action: Action = Action.NONE,
+    action: CustomerAction = CustomerAction.NONE,
 ) -> None:
     """Write down what was decided for a locked payment."""
     payment.dunning = Dunning(decision.step)
@@ -112,7 +112,12 @@ def clear(session: Session, payment: Transaction, *, because: Cause) -> bool:
     if payment.dunning in (Dunning.NONE, Dunning.CLEARED):
         return False
     payment.dunning = Dunning.CLEARED
-    detail = {"state": CLEARED, "reason": CLEARED, "retry_at": None, "action": str(Action.NONE)}
+    detail = {
+        "state": CLEARED,
+        "reason": CLEARED,
+        "retry_at": None,
+        "action": str(CustomerAction.NONE),
+    }
     note(session, payment, what=DECIDED, because=because, detail=detail)
     return True
 

@@ -17,7 +17,7 @@ class Advice(StrEnum):
     LOOK_UP = "look_up"  # the charge may exist already
 
 
-class Action(StrEnum):
+class CustomerAction(StrEnum):
     """What the customer is asked to do."""
 
     NONE = "none"
@@ -29,12 +29,12 @@ class Action(StrEnum):
 
 
 ACTIONS = {
-    Action.NONE: "Nothing: we try again, or look into it.",
-    Action.ADD_FUNDS: "See to it that there is money on the card, or pay in another way.",
-    Action.CONTACT_BANK: "Ask the bank to allow the payment, or pay in another way.",
-    Action.UPDATE_CARD: "Enter the card's details again, or pay in another way.",
-    Action.AUTHENTICATE: "Confirm the payment with the bank, in the browser.",
-    Action.USE_ANOTHER_METHOD: "Pay in another way: this one is not accepted.",
+    CustomerAction.NONE: "Nothing: we try again, or look into it.",
+    CustomerAction.ADD_FUNDS: "See to it that there is money on the card, or pay in another way.",
+    CustomerAction.CONTACT_BANK: "Ask the bank to allow the payment, or pay in another way.",
+    CustomerAction.UPDATE_CARD: "Enter the card's details again, or pay in another way.",
+    CustomerAction.AUTHENTICATE: "Confirm the payment with the bank, in the browser.",
+    CustomerAction.USE_ANOTHER_METHOD: "Pay in another way: this one is not accepted.",
 }
 
 _FUNDS = frozenset(
@@ -75,7 +75,7 @@ def told_code(code: str) -> str:
     return DECLINED if code.lower() in UNTOLD else code
 
 
-def action_for(advice: Advice, code: str = "") -> Action:
+def action_for(advice: Advice, code: str = "") -> CustomerAction:
     """Return what the customer is asked to do after a decline.
 
     Args:
@@ -83,21 +83,21 @@ def action_for(advice: Advice, code: str = "") -> Action:
     """
     code = code.lower()
     if code in _FUNDS and advice in _BY_RETRYING:
-        return Action.ADD_FUNDS
+        return CustomerAction.ADD_FUNDS
     if advice is Advice.ASK and code in AUTHENTICATION:
-        return Action.AUTHENTICATE
+        return CustomerAction.AUTHENTICATE
     if advice is Advice.ASK and code in _OTHERS:
-        return Action.USE_ANOTHER_METHOD
+        return CustomerAction.USE_ANOTHER_METHOD
     return _BY_ADVICE[advice]
 
 
 _BY_RETRYING = (Advice.RETRY, Advice.RETRY_ONCE, Advice.RETRY_TWICE)
 _BY_ADVICE = {
-    Advice.RETRY: Action.NONE,
-    Advice.RETRY_ONCE: Action.CONTACT_BANK,
-    Advice.RETRY_TWICE: Action.CONTACT_BANK,
-    Advice.ASK: Action.UPDATE_CARD,
-    Advice.STOP: Action.USE_ANOTHER_METHOD,
-    Advice.STOP_AND_REVIEW: Action.NONE,
-    Advice.LOOK_UP: Action.NONE,
+    Advice.RETRY: CustomerAction.NONE,
+    Advice.RETRY_ONCE: CustomerAction.CONTACT_BANK,
+    Advice.RETRY_TWICE: CustomerAction.CONTACT_BANK,
+    Advice.ASK: CustomerAction.UPDATE_CARD,
+    Advice.STOP: CustomerAction.USE_ANOTHER_METHOD,
+    Advice.STOP_AND_REVIEW: CustomerAction.NONE,
+    Advice.LOOK_UP: CustomerAction.NONE,
 }

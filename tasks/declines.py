@@ -20,7 +20,7 @@ from models.outbox import enqueue
 from models.policies import policy_of
 from models.timeline import Cause, note
 from models.transactions import Dunning, PaymentAttempt, Transaction, Trigger
-from schedules.declines import Action, Advice, action_for
+from schedules.declines import Advice, CustomerAction, action_for
 from schedules.ladder import Decision, Reason, Step, decide
 from worker.alerts import alert, resolve
 from worker.gateways.base import Declined, GatewayError, Rejected, Unavailable
@@ -69,14 +69,14 @@ def wait_for_another(session: Session, payment: Transaction, *, cause: Cause) ->
 
 def _decide(
     session: Session, payment: Transaction, attempt: PaymentAttempt | None, error: GatewayError
-) -> tuple[Decision, Action]:
+) -> tuple[Decision, CustomerAction]:
     advice = _advice_of(error)
     if advice is None:
         spent = error.code == CARD_SPENT
         if spent:
             decision = Decision(step=Step.EXHAUSTED, reason=Reason.CARD_SPENT)
-            return decision, Action.USE_ANOTHER_METHOD
-        return Decision(step=Step.IN_REVIEW, reason=Reason.REFUSED_REQUEST), Action.NONE
+            return decision, CustomerAction.USE_ANOTHER_METHOD
+        return Decision(step=Step.IN_REVIEW, reason=Reason.REFUSED_REQUEST), CustomerAction.NONE
     method = session.get_one(PaymentMethod, payment.payment_method_id)
     card = (attempt.fingerprint if attempt else None) or cards.card_of(method)
     attempts = dunning.attempts_of(session, payment.invoice_id)
@@ -94,7 +94,7 @@ def _decide(
     decision = decide(standing, policy_of(session))
     code = getattr(error, "decline_code", "") or error.code
     if decision.step is Step.EXHAUSTED:
-        return decision, Action.USE_ANOTHER_METHOD
+        return decision, CustomerAction.USE_ANOTHER_METHOD
     return decision, action_for(advice, code)
 
 
@@ -108,7 +108,7 @@ def _advice_of(error: GatewayError) -> Advice | None:
 
 class _Told(NamedTuple):
     decision: Decision
-    action: Action
+    action: CustomerAction
 
 
 _TEMPLATES = {
@@ -125,7 +125,7 @@ def _tell(
 ) -> None:
     decision, action = told
     template = _TEMPLATES[decision.step]
-    if decision.step is Step.ASKED and action is Action.UPDATE_CARD:
+    if decision.step is Step.ASKED and action is CustomerAction.UPDATE_CARD:
         template = "card_needs_update"
     retry_at = decision.retry_at
     owe_notice(

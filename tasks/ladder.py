@@ -33,7 +33,7 @@ from models.transactions import (
     lock_existing,
     open_of_invoice,
 )
-from schedules.declines import AUTHENTICATION, Action, Advice
+from schedules.declines import AUTHENTICATION, Advice, CustomerAction
 from schedules.ladder import Decision, Reason, Step, spent
 from tasks.declines import wait_for_another
 from worker import crash
@@ -195,7 +195,7 @@ _TEMPLATES = {
 
 
 def _end(session: Session, payment: Transaction, decision: Decision, cause: Cause) -> None:
-    action = Action.USE_ANOTHER_METHOD
+    action = CustomerAction.USE_ANOTHER_METHOD
     dunning.keep(session, payment, decision, because=cause, action=action)
     owe_notice(
         session,

@@ -15,8 +15,8 @@ from schedules.declines import (
     ACTIONS,
     AUTHENTICATION,
     UNTOLD,
-    Action,
     Advice,
+    CustomerAction,
     action_for,
     told_code,
 )
@@ -309,23 +309,23 @@ def test_the_judge_sees_a_networks_wait_and_a_spent_card():
 
 def test_every_reason_and_action_is_a_sentence():
     assert SENTENCES.keys() == set(Reason)
-    assert ACTIONS.keys() == set(Action)
+    assert ACTIONS.keys() == set(CustomerAction)
     assert all(said.endswith(".") for said in (*SENTENCES.values(), *ACTIONS.values()))
 
 
 @pytest.mark.parametrize("advice", Advice)
 def test_every_advice_says_what_the_customer_must_do(advice):
-    assert action_for(advice) in Action
+    assert action_for(advice) in CustomerAction
     told = {action_for(advice, code) for code in ("", "insufficient_funds", "expired_card")}
     asks = {Advice.ASK, Advice.STOP, Advice.RETRY_ONCE, Advice.RETRY_TWICE}
-    assert (Action.NONE not in told) == (advice in asks)
+    assert (CustomerAction.NONE not in told) == (advice in asks)
 
 
 def test_only_the_browser_helps_where_the_bank_wants_the_customer():
     for code in AUTHENTICATION:
-        assert action_for(Advice.ASK, code) is Action.AUTHENTICATE
-    assert action_for(Advice.ASK, "expired_card") is Action.UPDATE_CARD
-    assert action_for(Advice.ASK, "card_not_supported") is Action.USE_ANOTHER_METHOD
+        assert action_for(Advice.ASK, code) is CustomerAction.AUTHENTICATE
+    assert action_for(Advice.ASK, "expired_card") is CustomerAction.UPDATE_CARD
+    assert action_for(Advice.ASK, "card_not_supported") is CustomerAction.USE_ANOTHER_METHOD
 
 
 def test_what_a_thief_must_not_hear_is_told_as_a_decline():

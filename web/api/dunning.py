@@ -21,7 +21,7 @@ from models.policies import policy_of, store
 from models.tenants import Permission
 from models.timeline import Timeline, history, note
 from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Transaction, Trigger
-from schedules.declines import ACTIONS, Action, told_code
+from schedules.declines import ACTIONS, CustomerAction, told_code
 from schedules.ladder import (
     LONGEST_DELAY_H,
     MAX_CARD_DECLINES,
@@ -102,10 +102,10 @@ class StoppedBecause(BaseModel):
     sentence: str
 
 
-class CustomerAction(BaseModel):
+class ActionShown(BaseModel):
     """What the customer must do."""
 
-    action: Action
+    action: CustomerAction
     sentence: str
 
 
@@ -121,7 +121,7 @@ class DunningAnswer(BaseModel):
     next_retry_at: datetime | None
     coming: list[ComingRetry]
     stopped_because: StoppedBecause | None
-    customer_action: CustomerAction
+    customer_action: ActionShown
     attempts: list[AttemptShown]
 
 
@@ -262,9 +262,9 @@ def _stop(state: Dunning, last: Timeline | None) -> dict[str, str] | None:
 
 
 def _action(state: Dunning, last: Timeline | None) -> dict[str, str]:
-    action = Action.NONE
+    action = CustomerAction.NONE
     if last is not None and last.detail and state not in (Dunning.NONE, Dunning.CLEARED):
-        action = Action(last.detail["action"])
+        action = CustomerAction(last.detail["action"])
     return {"action": action, "sentence": ACTIONS[action]}
 
 
