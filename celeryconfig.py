@@ -24,7 +24,12 @@ task_serializer = "json"
 result_serializer = "json"
 event_serializer = "json"
 
-imports = [*(f"tasks.{subject}" for subject in SUBJECTS), "tasks.captures", "tasks.missed"]
+imports = [
+    *(f"tasks.{subject}" for subject in SUBJECTS),
+    "tasks.captures",
+    "tasks.closings",
+    "tasks.missed",
+]
 
 # A queue a subject, named like the module in tasks/.
 task_queues = [Queue(name, routing_key=name) for name in SUBJECTS]

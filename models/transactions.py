@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     Boolean,
+    ColumnElement,
     Computed,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    and_,
     select,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
@@ -307,3 +309,13 @@ def start_attempt(payment: Transaction, request: dict[str, Any]) -> PaymentAttem
 def open_of_invoice(session: Session, invoice_id: UUID) -> UUID | None:
     """Return the id of the one transaction of an invoice that is not ended, if there is one."""
     return session.scalar(select(Transaction.id).where(Transaction.open_invoice_id == invoice_id))
+
+
+def payable_intents(invoice_id: UUID) -> ColumnElement[bool]:
+    """Return what holds of the payments of an invoice whose declined intent may yet be paid."""
+    return and_(
+        Transaction.invoice_id == invoice_id,
+        Transaction.status == Status.FAILED,
+        Transaction.provider_transaction_id.is_not(None),
+        Transaction.payment_method != Provider.BANK_TRANSFER,
+    )

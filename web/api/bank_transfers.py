@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, StringConstraints
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,8 +15,15 @@ from models import bank_transfers, dunning, invoices, refunds, transactions
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.money import InvalidAmount, Money, amount_of
+from models.outbox import enqueue
 from models.tenants import Permission
-from models.transactions import Provider, Status, Transaction, open_of_invoice
+from models.transactions import (
+    Provider,
+    Status,
+    Transaction,
+    open_of_invoice,
+    payable_intents,
+)
 from web.api.payments import PREFIX, PaymentPath
 from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
@@ -23,7 +31,7 @@ from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes
 from web.schemas import Amount, Currency, Day, Exact, Moment, cause
 from worker.database import error_number, transaction
-from worker.events import announce, announce_invoice, announce_refund
+from worker.events import announce_invoice, announce_payment, announce_refund
 
 routes = Routes("bank_transfers", __name__, url_prefix="/api/v1")
 
@@ -103,6 +111,7 @@ def record_transfer(session: Session, path: InvoicePath, body: NewTransfer) -> M
         if error_number(error) == DUPLICATE:
             raise _duplicate(body.reference) from None
         raise
+    _close_declined(session, invoice)
     _announce(session, payment, invoice)
     return Made(_shown(payment, invoice), location=f"{PREFIX}/{payment.id}")
 
@@ -112,6 +121,13 @@ def _stop_the_ladder(session: Session, invoice_id: UUID, body: NewTransfer) -> N
     invoice = session.get(Invoice, invoice_id)
     if invoice is not None and body.amount >= invoice.due.amount:
         dunning.clear_schedules(session, invoice_id, because=cause("paid by bank transfer"))
+
+
+def _close_declined(session: Session, invoice: Invoice) -> None:
+    """Have what was declined before closed at the provider, or an old tab could pay it as well."""
+    query = select(Transaction.id).where(payable_intents(invoice.id)).limit(1)
+    if invoice.status == InvoiceStatus.PAID and session.scalar(query) is not None:
+        enqueue(session, "lookups.close_declined", invoice_id=invoice.id)
 
 
 def _payable(session: Session, invoice_id: UUID) -> Invoice:
@@ -181,15 +197,7 @@ def reverse_transfer(session: Session, path: PaymentPath, body: Reversal) -> Mad
 
 
 def _announce(session: Session, payment: Transaction, invoice: Invoice) -> None:
-    announce(
-        session,
-        "payment.succeeded",
-        payment,
-        transaction_id=payment.id,
-        invoice_id=payment.invoice_id,
-        amount=payment.amount,
-        currency=payment.currency,
-    )
+    announce_payment(session, "payment.succeeded", payment)
     is_paid = invoice.status == InvoiceStatus.PAID
     announce_invoice(session, "invoice.paid" if is_paid else "invoice.updated", invoice)
 

@@ -17,6 +17,7 @@ from models.outbox import Owed
 from models.timeline import history
 from models.transactions import Dunning, Status, Transaction
 from tests.factories import make_company, make_invoice, make_payment
+from tests.tasks.dunning_shop import opened
 from tests.web.visitor import problem_of
 from worker.database import transaction
 
@@ -173,6 +174,20 @@ def test_what_pays_the_invoice_ends_the_ladder(record, ours, invoice_id, amount,
         payment = session.get_one(Transaction, declined)
     assert payment.dunning == left
     assert (payment.next_retry_at is None) == (left == "cleared")
+
+
+def test_what_was_declined_before_cannot_be_paid_as_well(record, ours, sandbox, monkeypatch):
+    """The customer may still have the page of a declined card open."""
+    with opened(sandbox, monkeypatch, ours) as shop:
+        declined = shop.pay(shop.card("pm_card_chargeCustomerFail"))
+        payment = shop.payment(declined)
+        assert payment.status == Status.FAILED
+        assert record(payment.invoice_id).json["invoice_status"] == "paid"
+        shop.work()
+        assert shop.payment(declined).status == Status.CANCELED
+    intent = sandbox.client().v1.payment_intents.retrieve(payment.provider_transaction_id)
+    assert intent.status == "canceled"
+    assert broken(declined, payment.invoice_id) == []
 
 
 def test_a_mistaken_record_is_undone_and_the_invoice_due_again(

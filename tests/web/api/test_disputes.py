@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from sqlalchemy import select
 
@@ -11,20 +9,17 @@ from models import clock
 from models.disputes import Dispute, DisputeAction
 from models.ids import new_id
 from models.timeline import history
-from tests.tasks.dunning_shop import Shop, use_sandbox
+from tests.tasks.dunning_shop import opened
 from tests.tasks.provider_events import deliver, disputes_of, events_of
 from tests.web.visitor import problem_of
-from worker.gateways import gateway_for
 
 DISPUTES = "/api/v1/disputes"
 
 
 @pytest.fixture
-def shop(sandbox, person, monkeypatch):
-    use_sandbox(sandbox, monkeypatch)
-    yield Shop(sandbox, person)
-    clock.advance_by(timedelta)
-    gateway_for.cache_clear()
+def shop(use, sandbox, monkeypatch, person):
+    with opened(sandbox, monkeypatch, person) as made:
+        yield made
 
 
 @pytest.fixture
