@@ -30,7 +30,7 @@ from tasks import settlement
 from tasks.declines import CARD_SPENT
 from worker import crash
 from worker.app import Debt
-from worker.events import announce
+from worker.events import announce_payment
 from worker.gateways.base import ChargeRequest, IntentStatus, Rejected
 from worker.settings import settings
 
@@ -252,18 +252,11 @@ def _start(
         attempt.fingerprint = cards.card_of(method)
     told = f"attempt {attempt.number} ({attempt.trigger})"
     because = replace(debt.cause(told), attempt_id=attempt.id)
-    note(session, payment, what="attempt", because=because)
-    if payment.status == Status.PENDING:
-        payment.move_to(Status.PROCESSING, because=because.but("claimed for a charge"))
-        announce(
-            session,
-            "payment.started",
-            payment,
-            transaction_id=payment.id,
-            invoice_id=payment.invoice_id,
-            amount=payment.amount,
-            currency=payment.currency,
-        )
+    if payment.status != Status.PENDING:
+        note(session, payment, what="attempt", because=because)
+    else:
+        payment.move_to(Status.PROCESSING, because=because)
+        announce_payment(session, "payment.started", payment)
     return attempt
 
 

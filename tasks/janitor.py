@@ -35,7 +35,7 @@ from tasks.handover import KIND, hand_over, hand_over_refund, tell
 from worker.alerts import resolve
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
-from worker.events import announce
+from worker.events import announce_payment
 from worker.gateways import gateway_for
 from worker.gateways.base import GatewayError, Intent, IntentStatus, OutcomeUnknown, Unavailable
 from worker.settings import settings
@@ -204,14 +204,10 @@ def _record_abandoned(
 
 
 def _tell_canceled(session: Session, payment: Transaction) -> None:
-    announce(
+    announce_payment(
         session,
         "payment.failed",
         payment,
-        transaction_id=payment.id,
-        invoice_id=payment.invoice_id,
-        amount=payment.amount,
-        currency=payment.currency,
         code="abandoned",
         reason="The payment was not confirmed in time.",
     )

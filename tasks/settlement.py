@@ -31,7 +31,7 @@ from models.transactions import (
 )
 from schedules.declines import told_code
 from tasks import declines
-from worker.events import announce, announce_invoice
+from worker.events import announce_invoice, announce_payment
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
 from worker.settings import settings
 from worker.tally import tally
@@ -139,14 +139,10 @@ def fail(
     payment.error_code, payment.error_message = code[:100] or None, error.message
     tally(session, "payments.charged", provider=payment.payment_method, outcome="failed")
     declines.follow(session, payment, attempt, error, cause=cause)
-    announce(
+    announce_payment(
         session,
         "payment.failed",
         payment,
-        transaction_id=payment.id,
-        invoice_id=payment.invoice_id,
-        amount=payment.amount,
-        currency=payment.currency,
         code=code,
         reason=error.message,
         dunning=str(payment.dunning),
@@ -244,15 +240,7 @@ def _succeed(
     )
     tally(session, "payments.charged", provider=payment.payment_method, outcome="succeeded")
     declines.recover(session, payment, cause=cause)
-    announce(
-        session,
-        "payment.succeeded",
-        payment,
-        transaction_id=payment.id,
-        invoice_id=payment.invoice_id,
-        amount=captured.amount,
-        currency=captured.currency,
-    )
+    announce_payment(session, "payment.succeeded", payment, captured=captured)
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.
     follow(payment, because=cause)

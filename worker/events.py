@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,12 +16,13 @@ from uuid import UUID
 import orjson
 from sqlalchemy.orm import Session
 
-from models.base import TURNS, CompanyOwned
+from models.base import CompanyOwned
 from models.clock import now
 from models.invoices import Invoice
+from models.money import Money
 from models.outbox import Owed, enqueue
 from models.refunds import Refund
-from models.timeline import Cause, Timeline, subject_of
+from models.timeline import note_push
 from models.transactions import Transaction
 from worker.cache import raised_if_away, shared
 
@@ -76,34 +76,7 @@ def announce(
         data: the payload; ids, amounts and times are turned into text.
     """
     owed = announce_to(session, subject.company_id, kind, user_id=user_id, **data)
-    _note_push(session, kind, subject, owed)
-
-
-_PUSHES = "pushes"
-
-
-def _note_push(session: Session, kind: str, subject: CompanyOwned, owed: Owed) -> None:
-    """Tell in the timeline what is pushed: one line for all that one act announces.
-
-    Its task is the one that publishes. It stands with what the first event is about.
-    """
-    lines: dict[tuple[UUID, int], Timeline] = session.info.setdefault(_PUSHES, {})
-    key = (subject.company_id, session.info.get(TURNS, 0))
-    line = lines.get(key)
-    if line is not None:
-        line.why = f"{line.why}, {kind}"
-        return
-    lines[key] = line = Timeline(
-        company_id=subject.company_id,
-        subject=subject_of(subject),
-        subject_id=subject.id,
-        what="push",
-        was=None,
-        became=None,
-        detail=None,
-        **asdict(Cause(why=kind, request_id=session.info.get("request_id"), task_id=owed.id)),
-    )
-    session.add(line)
+    note_push(session, subject, kind, task_id=owed.id)
 
 
 def announce_to(
@@ -138,6 +111,33 @@ def announce_to(
         # A new list: SQLAlchemy does not see what is appended to the old one.
         owed.arguments = {"events": [*owed.arguments["events"], event]}
     return owed
+
+
+def announce_payment(
+    session: Session,
+    kind: str,
+    payment: Transaction,
+    /,
+    *,
+    captured: Money | None = None,
+    **more: Any,
+) -> None:
+    """Owe an event about a payment: of what was asked, or of what was captured where that is so.
+
+    Args:
+        more: what the kind has beside, such as why it failed.
+    """
+    money = captured or payment.money
+    announce(
+        session,
+        kind,
+        payment,
+        transaction_id=payment.id,
+        invoice_id=payment.invoice_id,
+        amount=money.amount,
+        currency=money.currency,
+        **more,
+    )
 
 
 def announce_invoice(session: Session, kind: str, invoice: Invoice, /) -> None:
