@@ -120,6 +120,7 @@ class PaymentAnswer(BaseModel):
     retry_count: int
     next_retry_at: Moment | None
     dunning: Dunning
+    is_disputed: bool
     created_at: Moment
     updated_at: Moment
 
@@ -329,6 +330,7 @@ def _shown(payment: Transaction) -> dict[str, Any]:
         "retry_count": payment.retry_count,
         "next_retry_at": payment.next_retry_at,
         "dunning": payment.dunning,
+        "is_disputed": payment.is_disputed,
         "created_at": payment.created_at,
         "updated_at": payment.updated_at,
     }
