@@ -6,11 +6,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 TEST_PROCESSES ?= 2
 TESTS ?=
+SCENARIO ?= payment
 
-.PHONY: help run demo test coverage lint bench docs clean lock setup setup-dev
+.PHONY: help run demo test test-contract coverage lint bench docs clean lock setup setup-dev
 
 help:  ## Show the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 setup:
 	@$(PYTHON) -m sandbox.setup requirements.lock
@@ -21,11 +22,15 @@ setup-dev:
 run: setup  ## Bring the whole system up here; Ctrl-C takes it down
 	@$(BIN)/python -m sandbox.run
 
-demo: setup  ## Bring it up, pay an invoice, show each step, take it down
-	@$(BIN)/python -m sandbox.run -- $(BIN)/python -m sandbox.demo
+demo: setup  ## Bring it up, pay an invoice, show each step, take it down (SCENARIO=dunning)
+	@$(BIN)/python -m sandbox.run -- $(BIN)/python -m sandbox.demo $(SCENARIO)
 
 test: setup-dev  ## Run the tests (TESTS=path narrows them)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)
+
+test-contract: setup-dev  ## Run the contract of gateways at the providers' own test modes
+	@CONTRACT_OWN_TEST_MODE=1 $(BIN)/python -m pytest -p no:socket -p no:valkey -o addopts="-ra" \
+		tests/contract
 
 coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all of money and moves
 	@rm -rf var/coverage
