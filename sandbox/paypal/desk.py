@@ -132,11 +132,16 @@ class Desk(AnyDesk):
     def charges(self, transaction_id: str | None) -> list[Object]:
         """Return the captures in the words of the other stand-ins, oldest first.
 
-        A transaction of ours is what the order's `invoice_id` names, or else its `custom_id`.
+        A transaction of ours is what the order's `invoice_id` or its `custom_id` names: the one is
+        told in the `metadata`, where there is one, the other as the `transaction_id`.
         Amounts are in hundredths, also where a currency has no decimals but for JPY.
         """
         charges = [self._charge(one) for one in self.book.newest_first("capture")][::-1]
-        return [one for one in charges if transaction_id in (None, one["transaction_id"])]
+        return [
+            one
+            for one in charges
+            if transaction_id in (None, one["transaction_id"], one["metadata"]["transaction_id"])
+        ]
 
     def whole_book(self) -> Object:
         """Return every object, `by_transaction` and `totals` by currency."""
@@ -146,7 +151,8 @@ class Desk(AnyDesk):
         }
         whole |= {"by_transaction": {}, "totals": {}, "charges": self.charges(None)}
         for charge in whole["charges"]:
-            whole["by_transaction"].setdefault(charge["transaction_id"] or "", []).append(charge)
+            ours = charge["metadata"]["transaction_id"] or ""
+            whole["by_transaction"].setdefault(ours, []).append(charge)
             totals = whole["totals"].setdefault(
                 charge["currency"], {"charges": 0, "charged": 0, "refunded": 0}
             )
@@ -156,7 +162,7 @@ class Desk(AnyDesk):
         return whole
 
     def _charge(self, record: Object) -> Object:
-        capture, ours = shown(record), record["invoice_id"] or record["custom_id"]
+        capture = shown(record)
         currency = capture["amount"]["currency_code"]
         status = OUTCOMES[capture["status"]]
         reversals = [
@@ -171,8 +177,8 @@ class Desk(AnyDesk):
             "id": record["id"],
             "order": record["order"],
             "status": status,
-            "transaction_id": ours,
-            "metadata": {"transaction_id": ours} if ours else {},
+            "transaction_id": record["custom_id"],
+            "metadata": {"transaction_id": record["invoice_id"] or record["custom_id"]},
             "currency": currency.lower(),
             "amount": amount,
             "amount_captured": amount if status == "succeeded" else 0,

@@ -339,3 +339,12 @@ def test_what_the_sandbox_does_not_do_is_refused_not_ignored(
     with pytest.raises(Refused) as caught:
         paypal_shop.post(ORDERS, paypal_shop.order() | change)
     assert (caught.value.status, caught.value.issues) == (status, [issue])
+
+
+def test_a_payment_is_known_by_either_of_our_ids(paypal_shop: PayPalShop) -> None:
+    capture = paypal_shop.capture_of(paypal_shop.pay(custom_id="more.t1", invoice_id="t1"))
+    paypal_shop.pay(custom_id="t2")
+
+    for ours in ("t1", "more.t1"):
+        assert [one["id"] for one in paypal_shop.control.charges(ours)] == [capture["id"]]
+    assert paypal_shop.control.book()["by_transaction"].keys() == {"t1", "t2"}
