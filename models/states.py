@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Integer, event
 from sqlalchemy.orm import Mapped, mapped_column, object_session
 
-from models import locks
+from models import locks, timeline
 from models.base import Changing, CompanyOwned
 from models.timeline import Cause, Timeline
 
@@ -61,7 +61,8 @@ class Moving(CompanyOwned, Changing):
             raise NotLocked(
                 f"{type(self).__name__} {self.id} is moved by one who has not locked it"
             )
-        session.add(
+        timeline.add(
+            session,
             Timeline(
                 company_id=self.company_id,
                 subject=self.__tablename__.removesuffix("s"),
@@ -71,7 +72,7 @@ class Moving(CompanyOwned, Changing):
                 became=status,
                 detail=None,
                 **asdict(because),
-            )
+            ),
         )
         self.status = status
 

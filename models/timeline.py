@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import JSON, Index, String, Text, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import CompanyOwned
+from models.base import TURNS, CompanyOwned
 
 # A person says what became of a row that needs a review; what the lines after it answer.
 REVIEW_ASKED = "review_asked"
@@ -74,7 +74,8 @@ def note(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Add a line to the timeline of `subject` that is no move between states."""
-    session.add(
+    add(
+        session,
         Timeline(
             company_id=subject.company_id,
             subject=subject_of(subject),
@@ -84,8 +85,37 @@ def note(
             became=None,
             detail=detail,
             **asdict(because),
-        )
+        ),
     )
+
+
+# In a session's info: the line that what is pushed next may stand with, and the act that wrote it.
+_LAST = "last_line"
+PUSHES = "pushes"
+PUSHED_BY = "pushed_by"
+
+
+def add(session: Session, line: Timeline) -> None:
+    """Add a line."""
+    session.add(line)
+    if line.detail is None:
+        session.info[_LAST] = (session.info.get(TURNS), line)
+
+
+def note_push(session: Session, subject: CompanyOwned, kind: str, *, task_id: UUID) -> None:
+    """Tell that an event is pushed, by the task that publishes it.
+
+    It stands with the line that the same act has written last, where there is one: a line of its
+    own for each push would make a charge a tenth dearer.
+    """
+    turn, line = session.info.get(_LAST, (None, None))
+    is_ours = line is not None and line in session.new and line.company_id == subject.company_id
+    if line is None or not is_ours or turn != session.info.get(TURNS):
+        cause = Cause(why="told", request_id=session.info.get("request_id"), task_id=task_id)
+        note(session, subject, what="push", because=cause)
+        _, line = session.info[_LAST]
+    told = (line.detail or {}).get(PUSHES, [])
+    line.detail = {PUSHES: [*told, kind], PUSHED_BY: str(task_id)}
 
 
 def history(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.disputes import Dispute
 from models.refunds import refunds_of
 from models.tenants import Permission
-from models.timeline import Timeline, history
+from models.timeline import PUSHED_BY, PUSHES, Timeline, history
 from models.transactions import Transaction
 from web.api.payments import PREFIX, PaymentPath, payment_at
 from web.auth import allowed, caller
@@ -26,7 +27,10 @@ routes = Routes("timelines", __name__, url_prefix=PREFIX)
 
 
 class TimelineQuery(Input):
-    """Which part. `cursor` is the `next_cursor` of the part before."""
+    """Which part. `cursor` is the `next_cursor` of the part before.
+
+    What was pushed comes with the line before it, so a part may be longer than its limit.
+    """
 
     cursor: str | None = Field(None, pattern="^[A-Za-z0-9_-]{22}$")
     limit: int = Field(500, ge=1, le=1000)
@@ -75,7 +79,8 @@ def read_timeline(path: PaymentPath, query: TimelineQuery) -> Response:
         lines = history(session, subjects, after=query.after, limit=query.limit + 1)
         shown = lines[: query.limit]
         next_after = shown[-1].id if len(lines) > len(shown) else None
-        return respond({"data": list(map(_entry, shown)), "next_cursor": cursor_of(next_after)})
+        told = [entry for line in shown for entry in _entries(line)]
+        return respond({"data": told, "next_cursor": cursor_of(next_after)})
 
 
 def _subjects_of(session: Session, payment: Transaction) -> list[UUID]:
@@ -86,6 +91,24 @@ def _subjects_of(session: Session, payment: Transaction) -> list[UUID]:
         *(refund.id for refund in refunds_of(session, payment.id)),
         *session.scalars(disputes),
     ]
+
+
+def _entries(line: Timeline) -> Iterator[dict[str, Any]]:
+    """Return a line, and what was pushed with it as another."""
+    detail = dict(line.detail or {})
+    pushes, pushed_by = detail.pop(PUSHES, []), detail.pop(PUSHED_BY, None)
+    if line.what != "push":
+        yield _entry(line) | {"detail": detail or None}
+    if pushes:
+        of_the_push = {
+            "what": "push",
+            "was": None,
+            "became": None,
+            "why": ", ".join(pushes),
+            "task_id": pushed_by,
+            "detail": None,
+        }
+        yield _entry(line) | of_the_push
 
 
 def _entry(line: Timeline) -> dict[str, Any]:
