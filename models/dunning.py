@@ -20,7 +20,6 @@ from models.outbox import enqueue
 from models.timeline import Cause, note
 from models.transactions import Dunning, PaymentAttempt, Status, Transaction, Trigger
 from schedules.declines import Advice, CustomerAction
-from schedules.expiry import end_of
 from schedules.ladder import RETRIES, SENTENCES, Decision, Standing
 
 DECIDED = "dunning"
@@ -28,6 +27,10 @@ CLEARED = "cleared"
 # In these nothing is under way, and a new card may change everything.
 WAITING_FOR_A_CARD = (Dunning.STOPPED, Dunning.ASKED, Dunning.EXHAUSTED)
 NIL = UUID(int=0)  # nobody's id
+
+
+class MethodGone(Exception):
+    """Whoever was about to charge a method must choose anew: it has just been removed."""
 
 
 def attempts_of(session: Session, invoice_id: UUID) -> list[PaymentAttempt]:
@@ -177,7 +180,7 @@ def method_for(session: Session, payment: Transaction, *, moment: datetime) -> P
     ended. A payment stays with its provider.
     """
     method = _latest(session, payment.payment_method_id)
-    if method is not None and method.is_active and not _has_ended(method, moment):
+    if method is not None and method.is_active and not method.has_expired(moment):
         return method
     default = default_method(session)
     if default is not None and default.provider == payment.payment_method:
@@ -205,12 +208,6 @@ def _latest(session: Session, method_id: UUID | None) -> PaymentMethod | None:
     return method
 
 
-def _has_ended(method: PaymentMethod, moment: datetime) -> bool:
-    if method.exp_year is None or method.exp_month is None:
-        return False
-    return end_of(method.exp_year, method.exp_month) <= moment
-
-
 def begin_again(  # noqa: PLR0913  what a charge is owed with
     session: Session,
     payment: Transaction,
@@ -226,7 +223,15 @@ def begin_again(  # noqa: PLR0913  what a charge is owed with
 
     Args:
         reply: the key on which somebody waits for the answer.
+
+    Raises:
+        MethodGone: the method has just been removed; from here on it is held until the commit.
     """
+    held = {"read": True}
+    if not session.get_one(
+        PaymentMethod, method.id, with_for_update=held, populate_existing=True
+    ).is_active:
+        raise MethodGone(f"payment method {method.id} has just been removed")
     if payment.amount > invoice.due.amount:
         told = because.but(f"only {invoice.due} of {payment.money} are still due")
         note(session, payment, what="reduced", because=told)

@@ -67,6 +67,8 @@ def sweep() -> None:
                 in_transaction(climb, due.company_id, due.id)
             except IntegrityError:
                 log.info("another payment of the invoice of %s has just begun", due.id)
+            except dunning.MethodGone as error:
+                log.info("payment %s is looked at again: %s", due.id, error)
             except Exception as error:
                 if is_away(error):
                     raise

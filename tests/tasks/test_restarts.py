@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
 
+from models import dunning, wallet
 from models.methods import MethodStatus, MethodType, PaymentMethod
 from models.outbox import enqueue
+from models.timeline import Cause
 from models.transactions import Dunning, Status
 from models.webhooks import PaymentWebhook
+from tasks import ladder
 from tests.bell import ring
 from tests.factories import add_invoice
-from worker.database import transaction
+from worker.database import in_transaction, transaction
 
 
 @pytest.fixture
@@ -105,6 +109,27 @@ def test_a_card_that_the_network_renewed_pays_what_it_could_not(shop):
     ring("webhooks.handle", owed.id)
     shop.work()
     ends_paid_with(shop, payment_id, card)
+
+
+def test_a_retry_that_begins_while_its_card_is_removed_is_not_made_with_it(shop):
+    card = shop.card("pm_sandbox_decline_insufficient_funds")
+    payment_id = shop.pay(card)
+    shop.advance(hours=25)
+    with ThreadPoolExecutor(1) as pool:
+        with shop.session() as session:
+            wallet.hold(session, shop.company_id)
+            assert not wallet.is_paying(session, card)
+            method = session.get_one(PaymentMethod, card)
+            wallet.remove(session, method, because=Cause(why="a test"))
+            climbing = pool.submit(in_transaction, ladder.climb, shop.company_id, payment_id)
+            with pytest.raises(TimeoutError):
+                climbing.result(0.5)
+        with pytest.raises(dunning.MethodGone):
+            climbing.result(10)
+    shop.work()
+    assert len(shop.attempts(payment_id)) == 1
+    assert shop.climb(payment_id)
+    assert shop.decided(payment_id)[-1] == ("asked", "card_gone")
 
 
 def test_a_debit_that_comes_back_for_want_of_money_is_presented_twice_more(shop):

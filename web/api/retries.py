@@ -71,6 +71,20 @@ def retry_payment(session: Session, path: PaymentPath, body: Retry) -> Begun:
     method = given or _own(session, payment)
     _refuse_hopeless(session, payment, method)
     reply_key = replies.new_key()
+    try:
+        _begin(session, payment, invoice, method, reply_key)
+    except dunning.MethodGone:
+        raise Problem("conflict", "The payment method has just been removed.") from None
+    except IntegrityError as error:
+        if error_number(error) != DUPLICATE:
+            raise
+        raise unavailable("Another payment of the invoice has just come to life.") from None
+    return Begun(path.transaction_id, reply_key)
+
+
+def _begin(
+    session: Session, payment: Transaction, invoice: Invoice, method: PaymentMethod, reply: str
+) -> None:
     dunning.begin_again(
         session,
         payment,
@@ -79,15 +93,9 @@ def retry_payment(session: Session, path: PaymentPath, body: Retry) -> Begun:
         trigger=Trigger.MANUAL,
         off_session=payment.off_session,
         because=cause("retried by hand"),
-        reply=reply_key,
+        reply=reply,
     )
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if error_number(error) != DUPLICATE:
-            raise
-        raise unavailable("Another payment of the invoice has just come to life.") from None
-    return Begun(path.transaction_id, reply_key)
+    session.flush()
 
 
 def _invoice_of_failed(session: Session, payment: Transaction) -> Invoice:
