@@ -288,9 +288,13 @@ def superseded_by(payment: Transaction) -> tuple[Earlier, ...]:
         for earlier in payment.superseded
         if (intent_id := earlier.provider_transaction_id)
     ]
+    # Whatever was declined before an attempt was sent has been closed for it.
+    sent = max((attempt.number for attempt in payment.attempts if attempt.provider_id), default=0)
     own = [
         Earlier(payment.id, attempt.provider_id)
         for attempt in payment.attempts
-        if attempt.provider_id and attempt.status not in OPEN_ATTEMPT
+        if attempt.provider_id
+        and attempt.status not in OPEN_ATTEMPT
+        and (attempt.number == sent or attempt.status != AttemptStatus.DECLINED)
     ]
     return (*others, *own)
