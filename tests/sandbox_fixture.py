@@ -38,8 +38,9 @@ class StandInProcess:
     module: str
     options: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.options = options or self.options
         self.port = 0
         self.start()
 

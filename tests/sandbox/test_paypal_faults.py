@@ -141,3 +141,15 @@ def test_its_commands_steer_it_from_a_shell(paypal: PayPalProcess) -> None:
 
     run("fault", "decline", "--decline-code", "CARD_EXPIRED")
     assert "CARD_EXPIRED" in run("faults")
+
+
+def test_what_is_not_there_is_not_found(paypal_shop: PayPalShop) -> None:
+    with pytest.raises(Refused) as caught:
+        paypal_shop.get("/v2/checkout/nothing")
+    assert (caught.value.status, caught.value.name) == (404, "RESOURCE_NOT_FOUND")
+
+
+def test_a_header_for_negative_tests_that_is_no_json_is_refused(paypal_shop: PayPalShop) -> None:
+    with pytest.raises(Refused) as caught:
+        paypal_shop.post(ORDERS, paypal_shop.order(), headers={"PayPal-Mock-Response": "oops"})
+    assert (caught.value.status, caught.value.issues) == (400, ["INVALID_PARAMETER_SYNTAX"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -114,6 +115,16 @@ def test_a_vaulted_wallet_may_ask_for_its_payer(paypal_shop: PayPalShop) -> None
     assert order["status"] == "PAYER_ACTION_REQUIRED"
     paypal_shop.control.approve(order["id"])
     assert paypal_shop.post(f"{ORDERS}/{order['id']}/capture")["status"] == "COMPLETED"
+
+
+def test_an_order_without_a_way_back_says_how_it_ended(paypal_shop: PayPalShop) -> None:
+    order = paypal_shop.post(ORDERS, paypal_shop.order())
+    answer = requests.post(link(order, "approve"), data={"outcome": "approve"}, timeout=10)
+    assert "Pay 10.00 USD?" in answer.text
+    paypal_shop.post(f"{ORDERS}/{order['id']}/capture")
+    assert "Pay 10.00 USD: COMPLETED." in requests.get(link(order, "approve"), timeout=10).text
+    late = requests.post(link(order, "approve"), data={"outcome": "approve"}, timeout=10)
+    assert late.status_code == 422
 
 
 def test_a_payer_who_is_declined_may_choose_another_wallet(paypal_shop: PayPalShop) -> None:
@@ -283,6 +294,21 @@ def test_a_client_without_a_secret_gets_no_token(
         paypal_shop.token(login)
 
 
+def test_a_client_that_was_named_is_the_only_one(tmp_path: Path) -> None:
+    process = PayPalProcess(tmp_path, "--client-id", "ours", "--client-secret", "known")
+    try:
+        for login, status in ((("ours", "known"), 200), (("ours", "other"), 401)):
+            answer = requests.post(
+                f"{process.url}/v1/oauth2/token",
+                auth=login,
+                data={"grant_type": "client_credentials"},
+                timeout=10,
+            )
+            assert answer.status_code == status
+    finally:
+        process.stop()
+
+
 def test_another_grant_is_not_supported(paypal: PayPalProcess) -> None:
     answer = requests.post(
         f"{paypal.url}/v1/oauth2/token",
@@ -312,6 +338,9 @@ def test_an_order_is_changed_until_it_is_captured(paypal_shop: PayPalShop) -> No
             {"op": "add", "path": f"{unit}/invoice_id", "value": "i1"},
         ],
     )
+    with pytest.raises(Refused) as caught:
+        paypal_shop.ask("PATCH", f"{ORDERS}/{order['id']}", [{"op": "remove", "path": "/intent"}])
+    assert caught.value.issues == ["NOT_PATCHABLE"]
     paypal_shop.control.approve(order["id"])
     capture = paypal_shop.capture_of(paypal_shop.post(f"{ORDERS}/{order['id']}/capture"))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.standin.control import Refused as DeskRefused
 from tests.sandbox.paypal_shop import CAPTURES, DISPUTES, REFUNDS, PayPalShop, Refused
 
 
@@ -105,6 +106,16 @@ def test_a_refund_that_fails_after_it_succeeded_gives_the_money_back(
     assert paypal_shop.get(f"{CAPTURES}/{capture}")["status"] == "COMPLETED"
     assert paypal_shop.event_types()[-2:] == ["PAYMENT.CAPTURE.REFUNDED", "PAYMENT.REFUND.FAILED"]
     assert paypal_shop.refund(capture)["status"] == "COMPLETED"
+
+
+def test_a_refund_that_is_settled_does_not_move(paypal_shop: PayPalShop, capture: str) -> None:
+    paypal_shop.control.fault("refund_pending")
+    refund = paypal_shop.refund(capture)["id"]
+    paypal_shop.control.move_refund(refund, "cancelled")
+    assert paypal_shop.control.charges("t1")[0]["amount_refunded"] == 0
+    for status in ("completed", "failed"):
+        with pytest.raises(DeskRefused):
+            paypal_shop.control.move_refund(refund, status)
 
 
 def test_a_refund_by_hand_is_told_like_any_other(paypal_shop: PayPalShop, capture: str) -> None:
