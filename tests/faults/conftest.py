@@ -29,11 +29,17 @@ def marks(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, database_url: str, marks) -> Iterator[System]:
-    """One system for the module's tests, in a hurry."""
+def system(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_url: str,
+    marks,
+) -> Iterator[System]:
+    """One system for the module's tests, in a hurry; a module's ENVIRON says where it is not."""
     folder = tmp_path_factory.mktemp("system")
     parts = ("sandbox", "web", "beat")
-    with System(folder, database_url=database_url, environ=HASTY, parts=parts) as running:
+    environ = HASTY | getattr(request.module, "ENVIRON", {})
+    with System(folder, database_url=database_url, environ=environ, parts=parts) as running:
         # The worker alone may be killed, and is measured.
         running.worker.environ |= {**measured(), "CRASH_MARKS": str(marks)}
         running.worker.start()
