@@ -60,6 +60,9 @@ HANDLED: dict[str, frozenset[str]] = {
             "PAYMENT.CAPTURE.REVERSED",
             "PAYMENT.REFUND.PENDING",
             "PAYMENT.REFUND.FAILED",
+            "CUSTOMER.DISPUTE.CREATED",
+            "CUSTOMER.DISPUTE.UPDATED",
+            "CUSTOMER.DISPUTE.RESOLVED",
             "VAULT.PAYMENT-TOKEN.CREATED",
             "VAULT.PAYMENT-TOKEN.DELETED",
         }

@@ -13,13 +13,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.base import across_companies, turn_to
+from models.disputes import Dispute
 from models.methods import PaymentMethod
 from models.outbox import enqueue
 from models.timeline import Cause, note
 from models.transactions import PaymentAttempt, Provider, Status, Transaction, lock_existing
-from tasks import kept_methods, refunds, settlement
+from tasks import disputes, kept_methods, refunds, settlement
 from tasks.handlers import About, Body, Handler, NotYet
 from worker import telemetry
+from worker.gateways.paypal.disputes import capture_in, custom_id_in, dispute_of
 from worker.gateways.paypal.translate import (
     intent_of_capture,
     link_of,
@@ -82,7 +84,9 @@ def _payment_of(session: Session, body: Body, cause: Cause) -> Transaction | Non
 
 
 def _custom_id_in(body: Body) -> str | None:
-    """Return our ids in a capture or a refund, else in an order's purchase unit."""
+    """Return our ids in a capture or a refund, else in an order's purchase unit or a dispute."""
+    if "dispute_id" in body:
+        return custom_id_in(body)
     units = body.get("purchase_units") or [{}]
     found = body.get("custom_id") or units[0].get("custom_id")
     return found if isinstance(found, str) else None
@@ -97,7 +101,10 @@ def _order_of(body: Body) -> str:
 
 
 def _capture_of(body: Body) -> str:
-    """Return the id of the capture that a refund is of: the end of its link upwards."""
+    """Return the id of the capture that a refund or a dispute is of."""
+    if "dispute_id" in body:
+        return capture_in(body)
+    # A refund tells by the end of its link upwards.
     return link_of(body, "up").rpartition("/")[2]
 
 
@@ -152,9 +159,20 @@ def _refund(session: Session, payment: Transaction, body: Body, cause: Cause) ->
     refunds.apply(session, payment, refund, answer, cause=cause)
 
 
-def _reversed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:  # noqa: ARG001
-    """PayPal has taken a payment back itself: have its refunds listed."""
-    enqueue(session, "refunds.collect", transaction_id=payment.id)
+def _reversed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
+    """PayPal has taken a payment back itself, and tells that as a refund.
+
+    What a dispute takes is booked by the dispute, so it is not booked a second time.
+    """
+    known = select(Dispute.id).where(Dispute.transaction_id == payment.id).limit(1)
+    if session.scalar(known) is None:
+        _refund(session, payment, body, cause)
+    else:
+        note(session, payment, what="reversed", because=cause.but("taken for its dispute"))
+
+
+def _disputed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
+    disputes.hear(session, payment, dispute_of(body), cause=cause)
 
 
 def _kept(session: Session, body: Body, cause: Cause) -> About | None:
@@ -193,6 +211,9 @@ PAYPAL: dict[str, Handler] = {
     "PAYMENT.CAPTURE.REVERSED": of_payment(_reversed),
     "PAYMENT.REFUND.PENDING": of_payment(_refund),
     "PAYMENT.REFUND.FAILED": of_payment(_refund),
+    "CUSTOMER.DISPUTE.CREATED": of_payment(_disputed),
+    "CUSTOMER.DISPUTE.UPDATED": of_payment(_disputed),
+    "CUSTOMER.DISPUTE.RESOLVED": of_payment(_disputed),
     "VAULT.PAYMENT-TOKEN.CREATED": Handler(_kept),
     "VAULT.PAYMENT-TOKEN.DELETED": Handler(_forgotten),
 }

@@ -6,22 +6,18 @@ credentials: so an order that we have given up is one that we never capture, and
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 from uuid import UUID
 
-import orjson
-
-from models.clock import now
 from models.money import InvalidAmount, Money
 from worker.gateways.base import (
     ChargeRequest,
     Declined,
+    DisputeAnswer,
     GatewayError,
     Intent,
     IntentStatus,
@@ -32,6 +28,7 @@ from worker.gateways.base import (
     RefundRequest,
     Rejected,
 )
+from worker.gateways.paypal import answering, missed
 from worker.gateways.paypal.api import Answer, Api, read, write
 from worker.gateways.paypal.codes import CAPTURED, DUPLICATE, NOT_APPROVED
 from worker.gateways.paypal.failures import as_decline
@@ -39,23 +36,16 @@ from worker.gateways.paypal.search import captures_of
 from worker.gateways.paypal.translate import (
     customer_id_of,
     intent_of,
-    link_of,
     method_of,
     order_params,
     refund_of,
     refund_params,
     refusal_of,
 )
-from worker.signatures import Refused
-from worker.transmissions import event_of
-
-log = logging.getLogger(__name__)
 
 ORDERS = "/v2/checkout/orders"
 CAPTURES = "/v2/payments/captures"
 REFUNDS = "/v2/payments/refunds"
-EVENTS = "/v1/notifications/webhooks-events"
-EVENTS_PAGE = 100
 TOKENS = "/v3/vault/payment-tokens"
 HOUR_S = 3600
 NOT_FOUND = 404
@@ -286,17 +276,29 @@ class PayPalGateway:
 
     def missed_events(self, *, since: datetime) -> Iterator[list[MissedEvent]]:
         """Yield all events since; PayPal keeps them for 30 days and does not tell which came."""
-        path: str | None = f"{EVENTS}?" + urlencode(
-            {"start_time": _text_of(since), "end_time": _text_of(now()), "page_size": EVENTS_PAGE}
+        return missed.each_page(self._api, since=since)
+
+    def retrieve_dispute(self, provider_id: str) -> DisputeAnswer:
+        """Look a dispute up."""
+        return answering.retrieve(self._api, provider_id)
+
+    def submit_evidence(
+        self,
+        *,
+        key: str,  # noqa: ARG002  the path takes none; our mark in the evidence tells that it came
+        provider_id: str,
+        evidence: Mapping[str, str],
+        submit: bool,
+        action_id: str,
+    ) -> DisputeAnswer:
+        """Provide evidence; PayPal keeps no drafts."""
+        return answering.submit(
+            self._api, provider_id, evidence, submit=submit, action_id=action_id
         )
-        while path:
-            events, path = read(
-                "webhooks_events.list",
-                lambda path=path: self._api.get(path),  # type: ignore[misc]  # bound now, not later
-                lambda body, _: (list(body.get("events") or []), link_of(body, "next")),
-            )
-            yield [event for body in events if (event := _missed(body)) is not None]
-            path = _path_of(path) if events else None
+
+    def accept_dispute(self, *, key: str, provider_id: str) -> DisputeAnswer:  # noqa: ARG002  the path takes none
+        """Give a dispute up; it cannot be taken back."""
+        return answering.accept(self._api, provider_id)
 
     def _pay(
         self,
@@ -338,28 +340,6 @@ def _undeclined(intent: Intent) -> Intent:
     if intent.decline is not None:
         raise intent.decline
     return intent
-
-
-def _missed(body: Mapping[str, Any]) -> MissedEvent | None:
-    """Return a listed event as the endpoint would have read it; None if that would refuse it."""
-    try:
-        return MissedEvent(
-            event=event_of(orjson.dumps(body)),
-            created_at=datetime.fromisoformat(body["create_time"]),
-        )
-    except (Refused, LookupError, ValueError) as error:
-        log.warning("an event cannot be kept: %s", type(error).__name__)
-        return None
-
-
-def _path_of(url: str) -> str:
-    """Return path and query of a link, which is asked at our own base."""
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}" if url else ""
-
-
-def _text_of(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _id(text: str) -> str:
