@@ -21,23 +21,16 @@ from schedules import expiry
 from tasks import customers, methods
 from tests.bell import ring
 from tests.factories import make_invoice, make_method, make_payment
-from tests.tasks.dunning_shop import use_sandbox
 from worker.database import transaction
-from worker.gateways import gateway_for
 from worker.gateways.base import MethodAnswer
-from worker.settings import settings
 
 TEST = Cause(why="a test")
 
 
 @pytest.fixture
-def provider(database, sandbox, monkeypatch):
+def provider(shop):
     """A stand-in whose book is empty, which this process's gateway speaks to."""
-    use_sandbox(sandbox, monkeypatch)
-    yield sandbox
-    monkeypatch.undo()
-    for made in (settings, gateway_for):
-        made.cache_clear()
+    return shop.sandbox
 
 
 class Wallet:
