@@ -53,6 +53,17 @@ _GONE = """(
          FROM disputes d WHERE d.transaction_id = t.id), 0)
 )"""
 
+
+def _booked(kind: str, row: str, account: str) -> str:
+    """Return what an account has of a row. By the index of each row: a join would sort them all."""
+    of = f"e.{kind}_id = {row}.id"
+    if account == "disputes":
+        of = f"e.transaction_id = {row}.transaction_id AND e.dispute_id = {row}.id"
+    return f"""COALESCE(
+        (SELECT SUM(e.amount) FROM ledger_entries e
+         WHERE {of} AND e.account = '{account}'), 0) AS booked"""
+
+
 LEDGER = {
     "the ledger sums to zero per currency": """
         SELECT currency, SUM(amount) FROM ledger_entries WHERE POSTED(posting)
@@ -65,39 +76,28 @@ LEDGER = {
             OR MIN(currency) <> MAX(currency) OR MIN(company_id) <> MAX(company_id)
     """,
     "the ledger's clearing of a payment is what was captured less what has gone": f"""
-        SELECT t.id, t.amount_captured, {_GONE}, COALESCE(SUM(e.amount), 0)
-        FROM transactions t
-        LEFT JOIN ledger_entries e ON e.transaction_id = t.id AND e.account = 'clearing'
-        WHERE TOUCHED(t.id)
-        GROUP BY t.id, t.amount_captured, t.amount_refunded, t.payment_method
-        HAVING COALESCE(SUM(e.amount), 0)
-            <> IF(t.payment_method = 'bank_transfer', 0, t.amount_captured - {_GONE})
+        SELECT t.id, t.amount_captured, t.payment_method, {_GONE} AS gone,
+            {_booked("transaction", "t", "clearing")}
+        FROM transactions t WHERE TOUCHED(t.id)
+        HAVING booked <> IF(t.payment_method = 'bank_transfer', 0, t.amount_captured - gone)
     """,
-    "the ledger's bank of a payment is what came by transfer less what went back": """
-        SELECT t.id, t.amount_captured, t.amount_refunded, COALESCE(SUM(e.amount), 0)
-        FROM transactions t
-        LEFT JOIN ledger_entries e ON e.transaction_id = t.id AND e.account = 'bank'
-        WHERE TOUCHED(t.id)
-        GROUP BY t.id, t.amount_captured, t.amount_refunded, t.payment_method
-        HAVING COALESCE(SUM(e.amount), 0) <> IF(
+    "the ledger's bank of a payment is what came by transfer less what went back": f"""
+        SELECT t.id, t.amount_captured, t.amount_refunded, t.payment_method,
+            {_booked("transaction", "t", "bank")}
+        FROM transactions t WHERE TOUCHED(t.id)
+        HAVING booked <> IF(
             t.payment_method = 'bank_transfer', t.amount_captured - t.amount_refunded, 0)
     """,
-    "a dispute's ledger agrees with its row": """
-        SELECT d.id, d.amount_withdrawn, d.amount_reinstated, COALESCE(SUM(e.amount), 0)
-        FROM disputes d
-        LEFT JOIN ledger_entries e ON e.transaction_id = d.transaction_id
-            AND e.dispute_id = d.id AND e.account = 'disputes'
-        WHERE TOUCHED(d.id)
-        GROUP BY d.id, d.amount_withdrawn, d.amount_reinstated
-        HAVING COALESCE(SUM(e.amount), 0) <> d.amount_withdrawn - d.amount_reinstated
+    "a dispute's ledger agrees with its row": f"""
+        SELECT d.id, d.amount_withdrawn, d.amount_reinstated,
+            {_booked("transaction", "d", "disputes")}
+        FROM disputes d WHERE TOUCHED(d.id)
+        HAVING booked <> d.amount_withdrawn - d.amount_reinstated
     """,
-    "the ledger's receivable of an issued invoice is what is still due": """
-        SELECT i.id, i.amount, i.amount_paid, COALESCE(SUM(e.amount), 0)
-        FROM invoices i
-        LEFT JOIN ledger_entries e ON e.invoice_id = i.id AND e.account = 'receivable'
-        WHERE i.status IN ('open', 'paid') AND TOUCHED(i.id)
-        GROUP BY i.id, i.amount, i.amount_paid
-        HAVING COALESCE(SUM(e.amount), 0) <> i.amount - i.amount_paid
+    "the ledger's receivable of an issued invoice is what is still due": f"""
+        SELECT i.id, i.amount, i.amount_paid, {_booked("invoice", "i", "receivable")}
+        FROM invoices i WHERE i.status IN ('open', 'paid') AND TOUCHED(i.id)
+        HAVING booked <> i.amount - i.amount_paid
     """,
 }
 
@@ -110,11 +110,10 @@ MONEY = {
         GROUP BY t.id, t.amount_captured HAVING SUM(r.amount) > t.amount_captured
     """,
     "a payment's refunded amount is the sum of its refunds that succeeded": """
-        SELECT t.id, t.amount_refunded, COALESCE(SUM(r.amount), 0)
-        FROM transactions t
-        LEFT JOIN refunds r ON r.transaction_id = t.id AND r.status = 'succeeded'
-        WHERE TOUCHED(t.id)
-        GROUP BY t.id, t.amount_refunded HAVING t.amount_refunded <> COALESCE(SUM(r.amount), 0)
+        SELECT t.id, t.amount_refunded, COALESCE(
+            (SELECT SUM(r.amount) FROM refunds r
+             WHERE r.transaction_id = t.id AND r.status = 'succeeded'), 0) AS refunded
+        FROM transactions t WHERE TOUCHED(t.id) HAVING t.amount_refunded <> refunded
     """,
     "only a bank transfer that was recorded by mistake reopens its invoice": """
         SELECT r.id, t.payment_method, t.amount_captured, r.amount
@@ -339,12 +338,13 @@ def _check_moves(
         f"('{was}', '{to}')" for was, several in kind.MOVES.items() for to in several
     )
     wrong = f"""
-        SELECT subject_id, was, became FROM (
-            SELECT subject_id, was, became,
-                LAG(became) OVER (PARTITION BY subject_id ORDER BY id) AS stood
-            FROM timeline WHERE subject = '{subject}' AND what = 'move' AND NEW(id)
-        ) moves
-        WHERE stood <> was OR (was, became) NOT IN ({allowed})
+        SELECT m.subject_id, m.was, m.became FROM timeline m
+        WHERE m.subject = '{subject}' AND m.what = 'move' AND NEW(m.id) AND (
+            (m.was, m.became) NOT IN ({allowed})
+            OR m.was <> (
+                SELECT b.became FROM timeline b
+                WHERE b.subject_id = m.subject_id AND b.id < m.id AND b.what = 'move'
+                ORDER BY b.id DESC LIMIT 1))
     """
     strayed = f"""
         SELECT x.id, m.became, x.status FROM {table} x JOIN timeline m ON m.id = (
