@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import ValidationError
+
 from sandbox.paypal import amounts, captures, payers, vault
-from sandbox.paypal.bodies import CaptureRequest, Nothing, OrderRequest, Patch, PaymentSource
+from sandbox.paypal.bodies import (
+    CaptureRequest,
+    Nothing,
+    OrderRequest,
+    Patch,
+    PaymentSource,
+    PurchaseUnit,
+)
 from sandbox.paypal.book import new_id
 from sandbox.paypal.call import Call
-from sandbox.paypal.errors import Object, refused
+from sandbox.paypal.errors import Object, invalid, refused
 from sandbox.paypal.faults import PAYMENTS
 from sandbox.paypal.payers import Fate
 
@@ -149,21 +158,26 @@ def authorize(call: Call, _body: object, order_id: str) -> None:
 
 
 def update(call: Call, patches: list[Patch], order_id: str) -> None:
-    """Change an order that is not captured yet."""
+    """Change an order that is not captured yet; all of the patches, or none."""
     order = call.book.get("order", order_id)
     if order["shown"]["status"] == "COMPLETED":
         raise refused("ORDER_ALREADY_COMPLETED")
-    unit = order["shown"]["purchase_units"][0]
+    [unit] = order["shown"]["purchase_units"]
+    changed = {name: value for name, value in unit.items() if name != "payee"}
     for patch in patches:
         match = PATCHABLE.match(patch.path)
         if match is None or match["unit"] != unit["reference_id"]:
             raise refused("NOT_PATCHABLE", field=patch.path)
         if patch.op == "remove":
-            unit.pop(match["name"], None)
+            changed.pop(match["name"], None)
         else:
-            is_money = match["name"] == "amount"
-            unit[match["name"]] = _checked(patch.value) if is_money else patch.value
-    call.book.changed(order)
+            changed[match["name"]] = patch.value
+    try:
+        changed = PurchaseUnit.model_validate(changed).said()
+    except ValidationError as wrong:
+        raise invalid(wrong.errors()) from None
+    changed["amount"] = _checked(changed["amount"])
+    call.book.changed(order, purchase_units=[changed | {"payee": unit["payee"]}])
 
 
 def retrieve(call: Call, _query: Nothing, order_id: str) -> Object:

@@ -13,6 +13,8 @@ from sandbox.paypal.errors import DECLINES
 from tests.sandbox.paypal_shop import BACK, CAPTURES, ORDERS, PayPalShop, Refused
 from tests.sandbox_fixture import PayPalProcess
 
+UNIT = "/purchase_units/@reference_id=='default'"
+
 
 def link(told: Any, rel: str) -> str:
     [href] = [one["href"] for one in told["links"] if one["rel"] == rel]
@@ -327,20 +329,16 @@ def test_an_order_that_nobody_made_is_not_found(paypal_shop: PayPalShop) -> None
 
 def test_an_order_is_changed_until_it_is_captured(paypal_shop: PayPalShop) -> None:
     order = paypal_shop.post(ORDERS, paypal_shop.order(custom_id="t1"))
-    unit = "/purchase_units/@reference_id=='default'"
     money = {"currency_code": "USD", "value": "12.00"}
     paypal_shop.ask(
         "PATCH",
         f"{ORDERS}/{order['id']}",
         [
-            {"op": "replace", "path": f"{unit}/amount", "value": money},
-            {"op": "remove", "path": f"{unit}/custom_id"},
-            {"op": "add", "path": f"{unit}/invoice_id", "value": "i1"},
+            {"op": "replace", "path": f"{UNIT}/amount", "value": money},
+            {"op": "remove", "path": f"{UNIT}/custom_id"},
+            {"op": "add", "path": f"{UNIT}/invoice_id", "value": "i1"},
         ],
     )
-    with pytest.raises(Refused) as caught:
-        paypal_shop.ask("PATCH", f"{ORDERS}/{order['id']}", [{"op": "remove", "path": "/intent"}])
-    assert caught.value.issues == ["NOT_PATCHABLE"]
     paypal_shop.control.approve(order["id"])
     capture = paypal_shop.capture_of(paypal_shop.post(f"{ORDERS}/{order['id']}/capture"))
 
@@ -349,6 +347,28 @@ def test_an_order_is_changed_until_it_is_captured(paypal_shop: PayPalShop) -> No
     with pytest.raises(Refused) as caught:
         paypal_shop.ask("PATCH", f"{ORDERS}/{order['id']}", [])
     assert caught.value.issues == ["ORDER_ALREADY_COMPLETED"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "issue"),
+    [
+        ({"op": "remove", "path": "/intent"}, "NOT_PATCHABLE"),
+        ({"op": "replace", "path": f"{UNIT}/custom_id", "value": 7}, "INVALID_PARAMETER_SYNTAX"),
+        ({"op": "remove", "path": f"{UNIT}/amount"}, "MISSING_REQUIRED_PARAMETER"),
+    ],
+)
+def test_of_changes_with_a_wrong_one_none_is_made(
+    paypal_shop: PayPalShop, patch: dict[str, Any], issue: str
+) -> None:
+    order = paypal_shop.post(ORDERS, paypal_shop.order(custom_id="t1"))
+    good = {"op": "replace", "path": f"{UNIT}/custom_id", "value": "t2"}
+
+    with pytest.raises(Refused) as caught:
+        paypal_shop.ask("PATCH", f"{ORDERS}/{order['id']}", [good, patch])
+
+    assert caught.value.issues == [issue]
+    [unit] = paypal_shop.get(f"{ORDERS}/{order['id']}")["purchase_units"]
+    assert unit["custom_id"] == "t1"
 
 
 @pytest.mark.parametrize(
