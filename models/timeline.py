@@ -137,6 +137,12 @@ def history(
     return list(session.scalars(query.limit(limit)))
 
 
+def last_line(session: Session, subject_id: UUID) -> str | None:
+    """Return what the latest line of a subject is about."""
+    lines = select(Timeline.what).where(Timeline.subject_id == subject_id)
+    return session.scalar(lines.order_by(Timeline.id.desc()).limit(1))
+
+
 def when(line: Timeline) -> datetime:
     """Return when a line was written."""
     return line.created_at

@@ -18,7 +18,7 @@ from models.methods import PaymentMethod
 from models.notifications import owe_notice
 from models.outbox import enqueue
 from models.policies import policy_of
-from models.timeline import Cause, note
+from models.timeline import Cause, last_line, note
 from models.transactions import Dunning, PaymentAttempt, Transaction, Trigger
 from schedules.declines import Advice, CustomerAction, action_for
 from schedules.ladder import Decision, Reason, Step, decide
@@ -29,9 +29,12 @@ from worker.gateways.base import Declined, GatewayError, Rejected, Unavailable
 CARD_SPENT = "card_attempts_exhausted"
 EARLIER_SUCCEEDED = "earlier_payment_succeeded"
 EARLIER_UNDER_WAY = "earlier_payment_under_way"
+# A person has said that it failed, and goes on with it by hand.
+SETTLED_BY_HAND = "settled_by_hand"
 # How long a retry waits for another payment of its invoice before it looks again.
 WAIT_FOR_ANOTHER = timedelta(hours=1)
 IN_REVIEW = "decline_in_review"
+POSTPONED = "postponed"
 
 
 def follow(
@@ -51,6 +54,9 @@ def follow(
     if isinstance(error, Rejected) and error.code in (EARLIER_SUCCEEDED, EARLIER_UNDER_WAY):
         wait_for_another(session, payment, cause=cause)
         return
+    if isinstance(error, Rejected) and error.code == SETTLED_BY_HAND:
+        dunning.clear(session, payment, because=cause)
+        return
     # What was set on the attempt is counted by queries.
     session.flush()
     decision, action = _decide(session, payment, attempt, error)
@@ -62,9 +68,12 @@ def follow(
 
 def wait_for_another(session: Session, payment: Transaction, *, cause: Cause) -> None:
     """Put a retry off, as another payment of the invoice is under way or has just ended."""
-    if payment.dunning == Dunning.SCHEDULED:
-        payment.next_retry_at = now() + WAIT_FOR_ANOTHER
-        note(session, payment, what="postponed", because=cause)
+    if payment.dunning != Dunning.SCHEDULED:
+        return
+    payment.next_retry_at = now() + WAIT_FOR_ANOTHER
+    # A dispute lasts for weeks: the first of many waits in a row is told.
+    if last_line(session, payment.id) != POSTPONED:
+        note(session, payment, what=POSTPONED, because=cause)
 
 
 def _decide(

@@ -207,7 +207,7 @@ def _record(session: Session, debt: Debt, matter: Matter, intent: Intent | None)
     elif matter.outcome == Status.CANCELED:
         settlement.cancel(session, payment, attempt, cause=cause)
     else:
-        failure = Rejected(message="The payment has failed.", code="settled_by_hand")
+        failure = Rejected(message="The payment has failed.", code=SETTLED_BY_HAND)
         settlement.fail(session, payment, attempt, failure, cause=cause)
     _end(session, debt, payment, {"provider_transaction_id": matter.provider_id})
 

@@ -14,11 +14,13 @@ from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.notifications import Notification
 from models.policies import store
-from models.timeline import history
+from models.timeline import Cause, history
 from models.transactions import AttemptStatus, Dunning, Status, Trigger, lock
 from schedules.ladder import RetryPolicy
-from tasks import ladder
+from tasks import ladder, settlement
+from tasks.declines import SETTLED_BY_HAND
 from worker.database import transaction
+from worker.gateways.base import Rejected
 
 SOFT = "pm_sandbox_decline_insufficient_funds"
 
@@ -247,8 +249,12 @@ def test_a_disputed_invoice_is_not_charged(shop):
     payment_id = shop.pay(shop.card(SOFT))
     with shop.session() as session:
         lock(session, payment_id).is_disputed = True
-    shop.climb_when_due(payment_id)
+    for _ in range(3):
+        shop.climb_when_due(payment_id)
     assert len(shop.attempts(payment_id)) == 1
+    with shop.session() as session:
+        told = [line.what for line in history(session, [payment_id])]
+    assert told.count("postponed") == 1
 
 
 def test_of_two_that_are_scheduled_the_later_climbs(shop):
@@ -336,3 +342,20 @@ def test_nothing_is_scheduled_where_now_is_a_day_ahead(shop):
     shop.work()
     assert len(shop.attempts(payment_id)) == 2
     assert shop.payment(payment_id).next_retry_at > now()
+
+
+@pytest.mark.parametrize("is_scheduled", [True, False])
+def test_what_a_person_has_settled_as_failed_is_left_to_them(shop, is_scheduled):
+    payment_id = shop.pay(shop.card(SOFT))
+    shop.settle_as(payment_id, Status.NEEDS_REVIEW)
+    with shop.session() as session:
+        payment = lock(session, payment_id)
+        if not is_scheduled:
+            payment.dunning, payment.next_retry_at = Dunning.NONE, None
+        by_hand = Rejected(message="The payment has failed.", code=SETTLED_BY_HAND)
+        settlement.fail(session, payment, None, by_hand, cause=Cause(why="a person"))
+    payment = shop.payment(payment_id)
+    assert (payment.status, payment.next_retry_at) == (Status.FAILED, None)
+    assert payment.dunning == (Dunning.CLEARED if is_scheduled else Dunning.NONE)
+    with transaction() as session:
+        assert not session.scalars(select(Alert).where(Alert.subject_id == payment_id)).all()
