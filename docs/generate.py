@@ -17,6 +17,8 @@ from models.invoices import Invoice, InvoiceStatus
 from models.refunds import REASONS, Refund, RefundStatus
 from models.states import Moving
 from models.transactions import Status, Transaction
+from worker.gateways import networks
+from worker.gateways.paypal import codes as paypal_codes
 from worker.gateways.stripe import codes as stripe_codes
 
 PAGE = Path(__file__).with_name("payments.md")
@@ -72,7 +74,7 @@ def waits() -> str:
     lines = ["| Mastercard's advice | not before |", "|---|---|"]
     lines += [
         f"| {code} | {seconds // HOUR_S} h |"
-        for code, seconds in sorted(stripe_codes.NETWORK_WAIT_S.items())
+        for code, seconds in sorted(networks.NETWORK_WAIT_S.items())
     ]
     return "\n".join(lines)
 
@@ -84,6 +86,8 @@ def reasons() -> str:
     return "\n".join(lines)
 
 
+PAYPAL = {**paypal_codes.DECLINES, **dict(paypal_codes.PROCESSOR.values())}
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "transactions": lambda: machine(Transaction, Status.PENDING),
     "invoices": lambda: machine(Invoice, InvoiceStatus.DRAFT),
@@ -92,8 +96,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "refund reasons": reasons,
     "stripe declines": lambda: declines("Stripe's code", stripe_codes.DECLINES),
     "bank returns": lambda: declines("A returned debit's code", stripe_codes.BANK_RETURNS),
+    "paypal declines": lambda: declines("PayPal's issue, or our word for its processor's", PAYPAL),
     "stripe advice": lambda: declines("Stripe's `advice_code`", stripe_codes.ADVICE),
-    "network advice": lambda: declines("Mastercard's advice", stripe_codes.NETWORK_ADVICE),
+    "network advice": lambda: declines("Mastercard's advice", networks.NETWORK_ADVICE),
     "network waits": waits,
 }
 
