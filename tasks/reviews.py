@@ -26,6 +26,7 @@ from models.refunds import Refund
 from models.timeline import REVIEW_REFUSED, REVIEW_SETTLED, Cause, note
 from models.transactions import Status, Transaction, lock_existing
 from tasks import refunds, settlement
+from tasks.declines import SETTLED_BY_HAND
 from tasks.handover import KIND, OUR_ACCESS
 from worker import replies
 from worker.alerts import resolve
