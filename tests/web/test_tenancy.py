@@ -36,6 +36,7 @@ PUBLIC = {
     ("POST", "/api/v1/auth/login"),
     # Signed by the provider instead.
     ("POST", "/api/v1/webhooks/stripe"),
+    ("POST", "/api/v1/webhooks/paypal"),
 }
 # About the caller and nobody else.
 OWN = {
