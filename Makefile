@@ -32,7 +32,7 @@ test-contract: setup-dev  ## Run the contract of gateways at the providers' own 
 	@CONTRACT_OWN_TEST_MODE=1 $(BIN)/python -m pytest -p no:socket -p no:valkey -o addopts="-ra" \
 		tests/contract
 
-coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all of money and moves
+coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all of money, ladder and moves
 	@rm -rf var/coverage
 	@mkdir -p var/coverage
 	@$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadgroup
@@ -41,7 +41,7 @@ coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all o
 	@$(BIN)/coverage report --include=$(REACHED_WHOLE) --fail-under=100
 
 REACHED_WHOLE := models/money.py,models/states.py,models/transactions.py,models/invoices.py,$\
-	models/refunds.py,models/ledger.py
+	models/refunds.py,models/ledger.py,schedules/ladder.py,schedules/declines.py
 
 lint: setup-dev  ## Check style, types and who imports whom
 	@$(BIN)/ruff check .
