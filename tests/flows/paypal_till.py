@@ -144,10 +144,14 @@ class Till:
         told = self.book.approve(payment.provider_transaction_id, payer=payer)
         return str(told.get("next") or "")
 
+    def sent(self) -> list[dict[str, Any]]:
+        """What the stand-in has sent and nobody has handed over yet."""
+        self.book.wait_quiet()
+        return self._catcher.events[self._delivered :]
+
     def deliver(self) -> list[str]:
         """Hand over what the stand-in has sent since; return the types."""
-        self.book.wait_quiet()
-        new = self._catcher.events[self._delivered :]
+        new = self.sent()
         self._delivered += len(new)
         for event in new:
             answer = self.post(event["body"], event["headers"])
