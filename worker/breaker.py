@@ -65,10 +65,12 @@ if opened then
     redis.call('DEL', KEYS[1], KEYS[2])
     return 'closed'
   end
+  redis.call('HINCRBY', KEYS[1], 'failures', ARGV[7])
+  -- What began during the pause was no probe: a second try within the call that failed, say.
+  if now - tonumber(ARGV[9]) < tonumber(redis.call('HGET', KEYS[1], 'next_at')) then return '' end
   local pause = math.min(math.max(redis.call('HGET', KEYS[1], 'pause_ms') * 2, ask), longest)
   redis.call('HDEL', KEYS[1], 'probe_by', 'probe_until')
   redis.call('HSET', KEYS[1], 'opened_at', now, 'pause_ms', pause, 'next_at', now + pause)
-  redis.call('HINCRBY', KEYS[1], 'failures', ARGV[7])
   return 'reopened'
 end
 local part = math.floor(now / ARGV[3])

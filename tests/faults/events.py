@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 from uuid import uuid4
 
 import requests
 
+from models.clock import now
 from sandbox.stripe.deliveries import signature
 from tests.system import WEBHOOK_SECRET, System
 
@@ -22,7 +22,7 @@ def post_event(
     """Post an event as Stripe does."""
     event = {"id": event_id, "object": "event", "type": kind, "data": {"object": about or {}}}
     body = json.dumps(event).encode()
-    signed = signature(body, WEBHOOK_SECRET.encode(), int(time.time()))
+    signed = signature(body, WEBHOOK_SECRET.encode(), int(now().timestamp()))
     return requests.post(
         f"{system.web_url}/api/v1/webhooks/stripe",
         data=body,

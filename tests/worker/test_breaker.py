@@ -148,6 +148,14 @@ def test_a_probe_that_fails_doubles_the_pause_up_to_the_longest(several):
     assert several.changes == [several.provider]
 
 
+def test_a_second_try_within_the_call_that_failed_makes_the_pause_no_longer(several):
+    one = opened(several)
+    before = one.standing().next_probe_at
+    fail(one, 3)
+    assert one.standing().next_probe_at == before
+    assert one.standing().failures == 8
+
+
 def test_a_provider_that_asks_to_be_left_alone_for_longer_is(several):
     one = several.of_a_process()
     for _ in range(5):
