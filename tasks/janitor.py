@@ -37,7 +37,15 @@ from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
 from worker.events import announce_payment
 from worker.gateways import gateway_for
-from worker.gateways.base import GatewayError, Intent, IntentStatus, OutcomeUnknown, Unavailable
+from worker.gateways.base import (
+    Gateway,
+    GatewayError,
+    Intent,
+    IntentStatus,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
 from worker.settings import settings
 from worker.tally import tally
 
@@ -159,14 +167,22 @@ def abandon(debt: Debt, abandoned: Abandoned) -> None:
     though the provider might cancel it.
     """
     outcome: Intent | GatewayError
-    gateway = gateway_for(abandoned.provider)
     try:
-        outcome = gateway.retrieve(abandoned.intent_id)
-        if outcome.status is IntentStatus.REQUIRES_ACTION:
-            outcome = gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
+        outcome = _close(gateway_for(abandoned.provider), abandoned)
     except GatewayError as error:
         outcome = error
     in_transaction(_record_abandoned, debt.company_id, debt, abandoned.transaction_id, outcome)
+
+
+def _close(gateway: Gateway, abandoned: Abandoned) -> Intent:
+    try:
+        intent = gateway.retrieve(abandoned.intent_id)
+    except Rejected:
+        pass  # where what is left expires by itself, canceling it knows that
+    else:
+        if intent.status is not IntentStatus.REQUIRES_ACTION or intent.is_approved:
+            return intent
+    return gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
 
 
 def _record_abandoned(
@@ -176,14 +192,16 @@ def _record_abandoned(
     payment = lock_existing(session, transaction_id)
     hours = settings().abandon_after_s / 3600
     cause = debt.cause(f"its customer left it for {hours:g} hours")
-    if isinstance(outcome, Intent) and outcome.status is not IntentStatus.REQUIRES_ACTION:
-        was_open = payment.status == Status.REQUIRES_ACTION
+    if payment.status != Status.REQUIRES_ACTION:
+        _look_again(session, payment, outcome)
+        return
+    if isinstance(outcome, Intent) and (
+        outcome.status is not IntentStatus.REQUIRES_ACTION or outcome.is_approved
+    ):
         attempt = settlement.attempt_behind(payment, outcome)
         settlement.apply(session, payment, attempt, outcome, cause=cause)
-        if was_open and payment.status == Status.CANCELED:
+        if outcome.status is IntentStatus.CANCELED:
             _tell_canceled(session, payment)
-        return
-    if payment.status != Status.REQUIRES_ACTION:
         return
     tries: int = debt.arguments.get("tries", 0) + 1
     is_final = isinstance(outcome, GatewayError) and not isinstance(
@@ -201,6 +219,18 @@ def _record_abandoned(
         tries=tries,
         due_at=now() + CANCEL_EVERY,
     )
+
+
+def _look_again(session: Session, payment: Transaction, outcome: Intent | GatewayError) -> None:
+    """Believe neither: the customer came back while we canceled, and the provider knows more."""
+    if isinstance(outcome, Intent):
+        enqueue(
+            session,
+            "lookups.refresh",
+            transaction_id=payment.id,
+            intent_id=outcome.provider_id,
+            why="its customer came back while it was canceled",
+        )
 
 
 def _tell_canceled(session: Session, payment: Transaction) -> None:

@@ -16,7 +16,13 @@ from models.invoices import Invoice, InvoiceStatus
 from models.outbox import Owed, enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import history
-from models.transactions import AttemptStatus, Status, open_of_invoice
+from models.transactions import (
+    AttemptStatus,
+    Provider,
+    Status,
+    Transaction,
+    open_of_invoice,
+)
 from tasks import janitor
 from tests.bell import ring
 from worker.database import PUBLISH, in_transaction, transaction
@@ -204,6 +210,26 @@ def test_what_the_customer_has_paid_unheard_is_believed_and_not_canceled(shop, l
     shop.work()
     assert shop.payment(left).status == status
     assert shop.charges(left) == (status is Status.SUCCEEDED)
+
+
+def test_a_customer_who_comes_back_during_the_cancellation_is_looked_up(shop, left, monkeypatch):
+    gateway = janitor.gateway_for(Provider.STRIPE)
+    cancel = gateway.cancel
+
+    def meanwhile(**asked):
+        """The provider says that it is canceled; our row has moved on before that is recorded."""
+        with shop.session() as session:
+            session.get_one(Transaction, left).status = Status.PROCESSING
+        return cancel(**asked)
+
+    monkeypatch.setattr(gateway, "cancel", meanwhile)
+    shop.advance(hours=25)
+    sweep()
+    run(shop, "janitor.abandon")
+    assert shop.payment(left).status == Status.PROCESSING
+    assert tasks_of(shop) == ["lookups.refresh"]
+    shop.work()
+    assert shop.payment(left).status == Status.CANCELED
 
 
 @pytest.mark.parametrize("kind", ["server_error", "drop_before", "rate_limit"])
