@@ -34,7 +34,16 @@ class Objects:
             "refund_id": refund.body["refund_id"],
             "invoice_id": bill(self.owner, "9000000.00"),
             "payment_method_id": add_card(self.owner),
+            "dispute_id": disputed(system, self.owner),
         }
+
+
+def disputed(system: System, owner: Client) -> str:
+    """A dispute of a payment of its own; return its id."""
+    payment = owner.get(f"{PAYMENTS}/{paid(owner)}").body
+    system.stripe.dispute(payment_intent=payment["provider_transaction_id"])
+    system.wait_until(lambda: owner.get("/api/v1/disputes").body["data"])
+    return owner.get("/api/v1/disputes").body["data"][0]["id"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +77,7 @@ def test_every_answer_is_as_it_is_described(case, objects, shared_system):
     send(case, objects, shared_system, excluded_checks=excluded)
 
 
-@schema.include(path_regex="api/v1/(payments|invoices|payment-methods)").parametrize()
+@schema.include(path_regex="api/v1/(payments|invoices|payment-methods|disputes)").parametrize()
 @LIMITS
 def test_with_objects_that_are_there_too(case, objects, shared_system):
     case.headers.pop("X-Company-Id", None)
