@@ -15,6 +15,7 @@ from models.invariants import Violation
 from models.outbox import Owed, OwedStatus
 from models.transactions import SETTLED, Provider, Transaction
 from models.webhooks import PaymentWebhook, WebhookStatus
+from sandbox.standin.control import Control as AnyControl
 from sandbox.stripe.control import Control
 from tests.system import System
 from worker.gateways.stripe.minor import money_of
@@ -27,6 +28,8 @@ def judge(system: System, *, timeout_s: float = 30) -> None:
     system.wait_until(lambda: is_quiet(system), timeout_s)
     with system.session() as session:
         found = [*invariants.check(session), *compare(session, system.stripe)]
+        if system.parts["paypal"].is_running:
+            found += compare_charges(session, system.paypal, Provider.PAYPAL)
     assert not found, "\n".join(map(str, found))
 
 
@@ -41,24 +44,35 @@ def is_quiet(system: System) -> bool:
             .select_from(PaymentWebhook)
             .where(PaymentWebhook.status == WebhookStatus.RECEIVED)
         )
-    return not owed and not received and not system.stripe.is_busy()
+    is_paypal_busy = system.parts["paypal"].is_running and system.paypal.is_busy()
+    return not owed and not received and not system.stripe.is_busy() and not is_paypal_busy
 
 
 def compare(session: Session, stripe: Control) -> list[Violation]:
-    """Compare our payments and disputes with those that the provider has in its book."""
+    """Compare our payments and disputes with those that Stripe has in its book."""
+    found = compare_charges(session, stripe, Provider.STRIPE)
+    return found + _compare_disputes(session, stripe, _ours(session, Provider.STRIPE))
+
+
+def _ours(session: Session, provider: Provider) -> dict[str, Transaction]:
+    query = select(Transaction).where(Transaction.payment_method == provider)
+    everybodys = across_companies(query, because=WHOLE_BOOK)
+    return {str(payment.id): payment for payment in session.scalars(everybodys)}
+
+
+def compare_charges(session: Session, control: AnyControl, provider: Provider) -> list[Violation]:
+    """Compare our payments with a provider's book. Both books tell amounts as Stripe does."""
     book: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for charge in stripe.charges():
+    for charge in control.charges():
         book[charge["metadata"].get("transaction_id", "")].append(charge)
-    at_stripe = select(Transaction).where(Transaction.payment_method == Provider.STRIPE)
-    everybodys = across_companies(at_stripe, because=WHOLE_BOOK)
-    ours = {str(payment.id): payment for payment in session.scalars(everybodys)}
+    ours = _ours(session, provider)
     found = [
         Violation("every charge in the provider's book is a payment of ours", transaction_id)
         for transaction_id in book.keys() - ours.keys()
     ]
     for transaction_id, payment in ours.items():
         found += _compare_one(payment, book[transaction_id])
-    return found + _compare_disputes(session, stripe, ours)
+    return found
 
 
 def _compare_disputes(
