@@ -40,11 +40,14 @@ log = logging.getLogger(__name__)
 DETACH_AGAIN = timedelta(hours=1)
 
 
-def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:  # noqa: ARG001  not for callers
+def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:
     if owed.status is OwedStatus.DEAD:
         method = session.get(PaymentMethod, UUID(owed.arguments["method_id"]))
         if method is not None and method.status == MethodStatus.PENDING:
+            # Why is for us alone; the caller hears that it was not their card.
             _refuse(method, code="unavailable", message="The provider could not be asked.")
+            because = Cause(why=f"gave up: {error}", request_id=owed.request_id, task_id=owed.id)
+            note(session, method, what="refused", because=because)
 
 
 def _claim(

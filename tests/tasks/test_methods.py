@@ -22,7 +22,7 @@ from tasks import customers, methods
 from tests.bell import ring
 from tests.factories import make_invoice, make_method, make_payment
 from worker.database import transaction
-from worker.gateways.base import MethodAnswer
+from worker.gateways.base import MethodAnswer, Unavailable
 
 TEST = Cause(why="a test")
 
@@ -414,3 +414,20 @@ def test_a_card_is_good_to_the_end_of_its_month_and_told_of_30_days_before(
     assert expiry.told_by(notice - moment) < (year, month) <= expiry.told_by(notice)
     card = PaymentMethod(exp_year=year, exp_month=month)
     assert [card.has_expired(end - moment), card.has_expired(end)] == [False, True]
+
+
+def test_a_method_whose_provider_stays_away_is_refused_and_says_so(ours, monkeypatch):
+    class Away:
+        def create_customer(self, **_: object) -> str:
+            raise Unavailable(message="no route")
+
+    # Not by faults of the stand-in: they would open the breaker for the tests that follow.
+    monkeypatch.setattr(customers, "gateway_for", lambda _: Away())
+    method_id = ours.begin("pm_card_visa")
+    [owed] = ours.owed("methods.")
+    for _ in range(5):
+        ring(owed.task, owed.id)
+    row = ours.row(method_id)
+    assert (row.status, row.error_code, row.token) == (MethodStatus.FAILED, "unavailable", None)
+    assert ours.told(method_id) == ["refused"]
+    assert ours.owed("methods.")[0].status == OwedStatus.DEAD

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from models.base import across_companies
+from sandbox.servers import PrivateMariaDB
 from worker import database
 from worker.database import answer_within, engine, is_away, transaction
 from worker.settings import settings
@@ -19,10 +20,15 @@ PATIENCE_S = 1.0
 ONE = across_companies(text("SELECT 1"), because="it is of no company")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with PrivateMariaDB(tmp_path_factory.mktemp("mariadb")) as running:
+        yield running
+
+
 @pytest.fixture
-def mariadb(fresh_mariadb, monkeypatch):
-    """A MariaDB of this test's own, which this process uses with little patience."""
-    server = fresh_mariadb()
+def mariadb(server, monkeypatch):
+    """A MariaDB of these tests' own, which this process uses with little patience."""
     monkeypatch.setenv("DATABASE_URL", server.url)
     settings.cache_clear()
     answer_within(PATIENCE_S)

@@ -33,11 +33,12 @@ PREFIX = "/api/v1/payment-methods"
 routes = Routes("payment_methods", __name__, url_prefix=PREFIX)
 
 # Whose tokens stand for which type, what they look like, and how that is told.
-_STRIPES = re.compile(r"(tok|pm|ba|btok|src)_[A-Za-z0-9_]+", re.ASCII)
+_STRIPES = re.compile(r"(tok|pm|src)_[A-Za-z0-9_]+", re.ASCII)
+_ACCOUNTS = re.compile(r"(pm|ba|src)_[A-Za-z0-9_]+", re.ASCII)
 _PAYPALS = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+", re.ASCII)
 TOKENS = {
     MethodType.CARD: (Provider.STRIPE, _STRIPES, "a one-time token of Stripe's: tok_… or pm_…"),
-    MethodType.BANK_ACCOUNT: (Provider.STRIPE, _STRIPES, "a token of Stripe's: pm_… or btok_…"),
+    MethodType.BANK_ACCOUNT: (Provider.STRIPE, _ACCOUNTS, "a payment method of Stripe's: pm_…"),
     MethodType.PAYPAL: (Provider.PAYPAL, _PAYPALS, "a setup token of PayPal's"),
 }
 
@@ -50,8 +51,9 @@ class Token(Input):
         min_length=1,
         max_length=255,
         pattern="^[A-Za-z0-9_-]+$",
-        description="For cards and bank accounts a one-time token of Stripe's, such as `tok_…` or"
-        " `pm_…`; for PayPal a setup token that the payer has approved.",
+        description="For a card a one-time token of Stripe's, `tok_…` or `pm_…`; for a bank"
+        " account the `pm_…` of one that is verified; for PayPal a setup token that the payer has"
+        " approved.",
     )
 
 

@@ -85,7 +85,8 @@ def test_a_token_that_the_provider_does_not_know_is_refused(owner):
 
 def test_a_type_that_we_do_not_take_is_refused(owner):
     refuses(owner.post(METHODS, {"type": "cheque", "token": "tok_visa"}), 422, "type")
-    refuses(owner.post(METHODS, {"type": "card", "token": "5C991763VB2771612"}), 422, "token")
+    for kind, token in (("card", "5C991763VB2771612"), ("bank_account", "tok_visa")):
+        refuses(owner.post(METHODS, {"type": kind, "token": token}), 422, "token")
 
 
 def test_the_same_key_adds_one_card(system, owner):
