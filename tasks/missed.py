@@ -66,7 +66,7 @@ def fetch(provider: str) -> None:
         new += len(stored)
         late += sum(event.created_at < moment - LATE for event in stored)
     if new:
-        log.warning("%d events of %s had not come and were fetched", new, provider)
+        log.info("%d events of %s had not come yet and were fetched", new, provider)
         telemetry.count("webhooks.fetched", new, provider=provider)
     in_transaction(_end_look, None, provider, moment, late)
 
