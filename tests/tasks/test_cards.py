@@ -12,7 +12,9 @@ from models import cards, clock
 from models.dunning import owe_restart
 from models.ids import new_id
 from models.methods import MethodStatus, PaymentMethod
+from models.policies import store
 from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Status, Trigger
+from schedules.ladder import RetryPolicy
 from tasks import ladder
 from tests.bell import ring
 from tests.tasks.dunning_shop import Shop
@@ -240,3 +242,26 @@ def remove(shop: Shop, method_id, **columns) -> None:
         method.is_default = False
         for name, value in columns.items():
             setattr(method, name, value)
+
+
+def test_what_the_network_asks_of_a_card_holds_for_all_its_invoices(shop):
+    shop.decline_next("insufficient_funds", count=1)
+    card = shop.card()
+    payment_id = shop.pay(card)
+    shop.decline_next("do_not_honor", network_advice_code="30", count=1)
+    other = shop.attempts(shop.pay(card))[0]
+    shop.climb_when_due(payment_id)
+    payment = shop.payment(payment_id)
+    assert len(shop.attempts(payment_id)) == 1
+    assert payment.next_retry_at == other.finished_at + timedelta(days=10)
+    assert shop.decided(payment_id)[-1] == ("scheduled", "network_wait")
+    shop.climb_when_due(payment_id)
+    assert shop.payment(payment_id).status == Status.SUCCEEDED
+
+
+def test_a_new_card_restarts_nothing_where_retries_are_off(shop):
+    payment_id = shop.pay(shop.card(HARD))
+    with shop.session() as session:
+        store(session, shop.company_id, RetryPolicy(is_enabled=False))
+    restart(shop, shop.card("pm_card_mastercard"))
+    assert shop.payment(payment_id).dunning == Dunning.STOPPED
