@@ -55,6 +55,7 @@ NEEDS = {
     ("GET", "/api/v1/payments/{transaction_id}/timeline"): Permission.PAYMENTS_READ,
     ("POST", "/api/v1/payments/{transaction_id}/retry"): Permission.PAYMENTS_WRITE,
     ("POST", "/api/v1/payments/{transaction_id}/resume"): Permission.PAYMENTS_WRITE,
+    ("POST", "/api/v1/payments/{transaction_id}/capture"): Permission.PAYMENTS_WRITE,
     ("GET", "/api/v1/invoices/{invoice_id}/dunning"): Permission.INVOICES_READ,
     ("GET", "/api/v1/retry-policy"): Permission.INVOICES_READ,
     ("PUT", "/api/v1/retry-policy"): Permission.INVOICES_WRITE,

@@ -32,12 +32,12 @@ def capture_payment(session: Session, path: PaymentPath) -> Begun:
     payment = transactions.lock(session, path.transaction_id)
     if payment is None:
         raise Problem("not-found", "No such payment.")
+    if payment.is_settled:
+        return Begun(payment.id, None)
     if payment.payment_method is not Provider.PAYPAL:
         raise Problem("conflict", "The provider captures this payment by itself.")
     if payment.status in (Status.CANCELED, Status.NEEDS_REVIEW):
         raise Problem("conflict", f"The payment is {payment.status}.")
-    if payment.is_settled:
-        return Begun(payment.id, None)
     note(session, payment, what="capture", because=cause("the customer has come back"))
     reply_key = replies.new_key()
     enqueue(session, "payments.capture", transaction_id=payment.id, reply=reply_key)
