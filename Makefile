@@ -7,8 +7,9 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 2
 TESTS ?=
 SCENARIO ?= payment
+HISTORIES ?= 10000
 
-.PHONY: help run demo test test-contract coverage lint bench docs clean lock setup setup-dev
+.PHONY: help run demo test test-contract coverage lint bench docs chaos clean lock setup setup-dev
 
 help:  ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
@@ -54,6 +55,10 @@ bench: setup-dev  ## Measure, side by side with the peers
 
 docs: setup-dev  ## Draw the state machines and tables into docs/payments.md
 	@$(BIN)/python -m docs.generate
+
+chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it ended), 20 restarts
+	@PAYBEAT_RESTARTS=20 $(BIN)/python -m pytest tests/faults/test_restarts.py
+	@$(BIN)/python -m tests.simulation --histories $(HISTORIES) --processes $(TEST_PROCESSES)
 
 clean:  ## Remove what the other commands made, the virtual environment included
 	@$(PYTHON) -m sandbox.clean

@@ -9,9 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from models.clock import now
+from models.disputes import Dispute
+from models.invoices import Invoice
 from models.methods import PaymentMethod
 from models.refunds import Refund
-from models.transactions import Transaction
+from models.transactions import Provider, Status, Transaction
 from sandbox.standin.control import Refused
 from worker.database import transaction
 
@@ -49,8 +52,10 @@ DECLINES = (
 )
 FAULTS = (
     {"kind": "drop_after"},
+    {"kind": "drop_after", "path": "/v1/payment_intents*"},
+    {"kind": "drop_after", "path": "/v1/refunds"},
     {"kind": "drop_before"},
-    {"kind": "timeout_after", "delay_ms": 3},
+    {"kind": "timeout_after", "delay_ms": 3, "path": "/v1/payment_intents*"},
     {"kind": "timeout_before", "delay_ms": 3},
     {"kind": "server_error", "executed": True},
     {"kind": "server_error", "executed": False},
@@ -85,7 +90,7 @@ Step = Callable[["History"], str | None]
 # --- Customers
 
 
-def bill(history: History) -> str | None:
+def bill(history: History) -> str:
     currency = history.random.choice(sorted(PRICES))
     price = history.random.choice(PRICES[currency])
     line = {"description": "Seats", "quantity": 1, "unit_amount": price}
@@ -95,8 +100,19 @@ def bill(history: History) -> str | None:
     return f"{price} {currency}: {status}"
 
 
+def buy(history: History) -> str:
+    """Bill and pay at once."""
+    billed = bill(history)
+    invoice_id, price = history.invoices[-1]
+    return f"{billed}, {_pay(history, invoice_id, price)}"
+
+
 def keep_a_card(history: History) -> str:
-    token = history.random.choice(CARDS)
+    return keep(history, history.random.choice(CARDS))
+
+
+def keep(history: History, token: str) -> str:
+    """Keep a card, whichever it is."""
     status, _ = history.ask("payment-methods", {"type": "card", "token": token})
     return f"{token}: {status}"
 
@@ -104,7 +120,10 @@ def keep_a_card(history: History) -> str:
 def pay(history: History) -> str | None:
     if not history.invoices:
         return None
-    invoice_id, price = history.random.choice(history.invoices)
+    return _pay(history, *history.random.choice(history.invoices))
+
+
+def _pay(history: History, invoice_id: str, price: str) -> str:
     body: dict[str, Any] = {"invoice_id": invoice_id, "amount": price}
     if (methods := _methods(history)) and history.random.random() < 0.9:
         body["payment_method_id"] = str(history.random.choice(methods).id)
@@ -122,6 +141,105 @@ def refund(history: History) -> str | None:
     amount = str((payment.amount * share).quantize(places))
     status, answer = history.ask(f"payments/{payment.id}/refund", {"amount": amount})
     return f"{amount} of payment {_number(history, payment)}: {status} {_short(answer)}"
+
+
+def retry(history: History) -> str | None:
+    payment = _choose(history, _payments(history))
+    if payment is None:
+        return None
+    body = {}
+    if (methods := _methods(history)) and history.random.random() < 0.5:
+        body = {"payment_method_id": str(history.random.choice(methods).id)}
+    verb = "retry" if history.random.random() < 0.7 else "resume"
+    status, answer = history.ask(f"payments/{payment.id}/{verb}", body if verb == "retry" else {})
+    return f"{verb} payment {_number(history, payment)}: {status} {_short(answer)}"
+
+
+def change_a_card(history: History) -> str | None:
+    methods = _methods(history)
+    one = _choose(history, methods)
+    if one is None:
+        return None
+    path = f"payment-methods/{one.id}"
+    what = history.random.choice(("remove", "replace", "default"))
+    if what == "remove":
+        status, _ = history.ask(path, method="DELETE")
+    elif what == "replace":
+        status, _ = history.ask(
+            f"{path}/replace", {"type": "card", "token": history.random.choice(CARDS)}
+        )
+    else:
+        status, _ = history.ask(f"{path}/default", {})
+    return f"{what} card {methods.index(one)}: {status}"
+
+
+def change_the_policy(history: History) -> str:
+    hours = history.random.choice(([], [1], [1, 2, 3], [24, 48, 72]))
+    body = {"delays_h": hours, "is_enabled": history.random.random() < 0.8}
+    status, _ = history.ask("retry-policy", body, method="PUT")
+    return f"{body}: {status}"
+
+
+def answer_a_dispute(history: History) -> str | None:
+    disputes = _disputes(history)
+    one = _choose(history, disputes)
+    if one is None:
+        return None
+    if history.random.random() < 0.5:
+        status, answer = history.ask(f"disputes/{one.id}/accept", {})
+    else:
+        evidence = {"evidence": {"product_description": "Seats"}, "submit": True}
+        status, answer = history.ask(f"disputes/{one.id}/evidence", evidence)
+    return f"dispute {disputes.index(one)}: {status} {_short(answer)}"
+
+
+# --- The operator
+
+
+def record_a_transfer(history: History) -> str | None:
+    if not history.invoices:
+        return None
+    invoice_id, price = history.random.choice(history.invoices)
+    with transaction(company_id=history.company_id) as session:
+        currency = session.get_one(Invoice, UUID(invoice_id)).currency
+    body = {
+        "amount": price,
+        "currency": currency,
+        "reference": f"R{history.random.randrange(5)}",
+        "received_on": now().date().isoformat(),
+    }
+    status, answer = history.ask(f"invoices/{invoice_id}/bank-transfers", body, is_operator=True)
+    return f"invoice {history.invoices.index((invoice_id, price))}: {status} {_short(answer)}"
+
+
+def reverse_a_transfer(history: History) -> str | None:
+    payments = [p for p in _payments(history) if p.payment_method == Provider.BANK_TRANSFER]
+    payment = _choose(history, payments)
+    if payment is None:
+        return None
+    body = {"reason": "a mistake"}
+    status, answer = history.ask(f"payments/{payment.id}/reverse", body, is_operator=True)
+    return f"payment {_number(history, payment)}: {status} {_short(answer)}"
+
+
+def settle_a_review(history: History) -> str | None:
+    reviews = [p for p in _payments(history) if p.status == Status.NEEDS_REVIEW]
+    payment = _choose(history, reviews)
+    if payment is None:
+        return None
+    outcome = history.random.choice(("succeeded", "failed", "canceled"))
+    body = {"outcome": outcome, "note": "seen at the provider"}
+    if outcome == "succeeded":
+        body["provider_transaction_id"] = payment.provider_transaction_id or "pi_none"
+    status, answer = history.ask(
+        f"operations/reviews/payments/{payment.id}/settle", body, is_operator=True
+    )
+    return f"payment {_number(history, payment)} {outcome}: {status} {_short(answer)}"
+
+
+def replay_the_dead(history: History) -> str:
+    status, _ = history.ask("operations/dead-letters/replay", {}, is_operator=True)
+    return str(status)
 
 
 # --- The customer's browser, the bank and the provider's dashboard
@@ -163,6 +281,29 @@ def refund_at_the_dashboard(history: History) -> str | None:
         )
     )
     return told and f"{amount} of payment {_number(history, payment)} {status}: {told}"
+
+
+def dispute(history: History) -> str | None:
+    payment = _choose(history, _payments(history, has_intent=True))
+    if payment is None:
+        return None
+    reason = history.random.choice(("fraudulent", "inquiry", "product_not_received"))
+    told = _deed(
+        lambda: history.world.stripe.dispute(
+            payment_intent=payment.provider_transaction_id, reason=reason
+        )
+    )
+    return told and f"payment {_number(history, payment)} {reason}: {told}"
+
+
+def end_a_dispute(history: History) -> str | None:
+    disputes = _disputes(history)
+    one = _choose(history, disputes)
+    if one is None:
+        return None
+    status = history.random.choice(("won", "lost", "warning_closed", "needs_response"))
+    told = _deed(lambda: history.world.stripe.end_dispute(one.provider_dispute_id, status))
+    return told and f"dispute {disputes.index(one)} {status}: {told}"
 
 
 def move_a_refund(history: History) -> str | None:
@@ -237,6 +378,14 @@ def lose_a_message(history: History) -> str | None:
     return history.world.name_of(history.world.take(history.random.choice(sorted(queues))))
 
 
+def lose_an_event(history: History) -> str | None:
+    _hear(history)
+    if not history.late:
+        return None
+    event = history.late.pop(history.random.randrange(len(history.late)))
+    return f"{event['type']}"
+
+
 def lose_the_broker(history: History) -> str:
     history.world.flush_broker()
     return "flushed"
@@ -295,10 +444,21 @@ def jump(history: History) -> str:
 
 
 STEPS: tuple[tuple[float, Step], ...] = (
-    (4, bill),
-    (4, keep_a_card),
-    (8, pay),
+    (1, bill),
+    (3, keep_a_card),
+    (10, buy),
+    (4, pay),
     (5, refund),
+    (3, retry),
+    (1, change_a_card),
+    (0.4, change_the_policy),
+    (1, answer_a_dispute),
+    (1.5, record_a_transfer),
+    (0.7, reverse_a_transfer),
+    (1, settle_a_review),
+    (0.3, replay_the_dead),
+    (1.2, dispute),
+    (1, end_a_dispute),
     (2, authenticate),
     (1.5, settle),
     (1, refund_at_the_dashboard),
@@ -309,6 +469,7 @@ STEPS: tuple[tuple[float, Step], ...] = (
     (1.5, kill),
     (2, bring_back_what_a_dead_worker_held),
     (1, bring_a_message_twice),
+    (1, lose_an_event),
     (0.7, lose_a_message),
     (0.3, lose_the_broker),
     (8, deliver),
@@ -325,6 +486,11 @@ def _methods(history: History) -> list[PaymentMethod]:
     with transaction(company_id=history.company_id) as session:
         query = select(PaymentMethod).where(PaymentMethod.is_active).order_by(PaymentMethod.id)
         return list(session.scalars(query))
+
+
+def _disputes(history: History) -> list[Dispute]:
+    with transaction(company_id=history.company_id) as session:
+        return list(session.scalars(select(Dispute).order_by(Dispute.id)))
 
 
 def _payments(history: History, *, has_intent: bool = False) -> list[Transaction]:
@@ -346,4 +512,5 @@ def _number(history: History, payment: Transaction) -> int:
 
 
 def _short(answer: Any) -> str:
-    return str(answer.get("status") if isinstance(answer.get("status"), str) else answer["detail"])
+    status = answer.get("status")
+    return str(status if isinstance(status, str) else answer.get("detail"))
