@@ -50,8 +50,16 @@ def fault(shop, dispute, kind, action, **more):
     shop.sandbox.control.fault(kind, method="POST", path=path, **more)
 
 
-@pytest.mark.parametrize("kind", [EVIDENCE, ACCEPT])
-@pytest.mark.parametrize("lost", ["drop_before", "drop_after", "rate_limit", "server_error"])
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        (EVIDENCE, "drop_before"),
+        (EVIDENCE, "drop_after"),
+        (EVIDENCE, "rate_limit"),
+        (ACCEPT, "drop_after"),
+        (ACCEPT, "server_error"),
+    ],
+)
 def test_a_lost_answer_is_looked_up_and_nothing_is_told_twice(shop, dispute, kind, lost):
     fault(shop, dispute, lost, kind)
     if lost == "rate_limit":  # tried again within the call

@@ -135,9 +135,8 @@ def test_the_same_key_records_once(record, ours, invoice_id):
     assert balances(ours)["bank"] == 100
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+def test_a_transfer_that_makes_no_sense_is_refused_by_name(record, invoice_id):
+    for field, value in (
         ("amount", "0"),
         ("amount", "1.001"),
         ("currency", "EUR"),
@@ -147,11 +146,9 @@ def test_the_same_key_records_once(record, ours, invoice_id):
         ("reference", "line\nline"),
         ("received_on", "20.11.2026"),
         ("received_on", "9999-12-31"),
-    ],
-)
-def test_a_transfer_that_makes_no_sense_is_refused_by_name(record, invoice_id, field, value):
-    problem = problem_of(record(invoice_id, **{field: value}), 422, "invalid")
-    assert [error["field"] for error in problem["errors"]] == [field]
+    ):
+        problem = problem_of(record(invoice_id, **{field: value}), 422, "invalid")
+        assert [error["field"] for error in problem["errors"]] == [field], value
 
 
 def test_nothing_is_recorded_beside_a_payment_that_is_under_way(record, ours, invoice_id):
