@@ -54,42 +54,72 @@ _PROBLEM_ANSWER = {
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
-# The webhook's door is plain Flask: what arrives is checked as bytes, before it is read as JSON.
-_WEBHOOK: dict[str, Any] = {
-    "post": {
-        "summary": "Take a signed event from Stripe.",
-        "description": "400 if it is not signed by Stripe or is no event; a copy changes nothing.",
-        "operationId": "receive_stripe",
-        "tags": ["webhooks"],
-        "parameters": [
-            {
-                "name": "Stripe-Signature",
-                "in": "header",
-                "required": True,
-                "description": "`t=…,v1=…`, within five minutes.",
-                "schema": {"type": "string"},
-            }
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"type": "object", "title": "StripeEvent"}}},
-        },
-        "responses": {
-            "200": {
-                "description": "Kept, or kept before",
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "title": "Received",
-                            "required": ["received"],
-                            "properties": {"received": {"const": True}},
-                        }
-                    }
-                },
+_RECEIVED: dict[str, Any] = {
+    "200": {
+        "description": "Kept, or kept before",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "title": "Received",
+                    "required": ["received"],
+                    "properties": {"received": {"const": True}},
+                }
             }
         },
     }
+}
+
+
+def _webhook(provider: str, description: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the description of a webhook's door."""
+    return {
+        "post": {
+            "summary": f"Take a signed event from {provider}.",
+            "description": description,
+            "operationId": f"receive_{provider.lower()}",
+            "tags": ["webhooks"],
+            "parameters": [
+                {
+                    "name": name,
+                    "in": "header",
+                    "required": True,
+                    "description": told,
+                    "schema": {"type": "string"},
+                }
+                for name, told in headers.items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"type": "object", "title": f"{provider}Event"}}
+                },
+            },
+            "responses": _RECEIVED,
+        }
+    }
+
+
+# The webhooks' doors are plain Flask: what arrives is kept as bytes, and one is read as JSON after
+# it has been checked.
+_WEBHOOKS = {
+    "stripe": _webhook(
+        "Stripe",
+        "400 if it is not signed by Stripe or is no event; a copy changes nothing.",
+        {"Stripe-Signature": "`t=…,v1=…`, within five minutes."},
+    ),
+    "paypal": _webhook(
+        "PayPal",
+        "400 if it can be no event of PayPal's; a copy changes nothing. A worker checks the "
+        "signature before anybody acts. 404 where PayPal is not set up.",
+        {
+            "PAYPAL-TRANSMISSION-ID": "Which delivery it is.",
+            "PAYPAL-TRANSMISSION-TIME": "When it was sent, not of the future.",
+            "PAYPAL-TRANSMISSION-SIG": "The signature, in base64.",
+            "PAYPAL-CERT-URL": "Where its certificate is, at a host of paypal.com.",
+            "PAYPAL-AUTH-ALGO": "`SHA256withRSA`.",
+        },
+    ),
 }
 
 
@@ -146,7 +176,8 @@ def document(app: OpenAPI) -> dict[str, Any]:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop(app.validation_error_model.__name__, None)
     schemas["Problem"] = PROBLEM_SCHEMA
-    spec["paths"]["/api/v1/webhooks/stripe"] = deepcopy(_WEBHOOK)
+    for provider, described in _WEBHOOKS.items():
+        spec["paths"][f"/api/v1/webhooks/{provider}"] = deepcopy(described)
     for item in spec["paths"].values():
         for operation in item.values():
             answers = operation.setdefault("responses", {})
