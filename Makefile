@@ -58,7 +58,7 @@ docs: setup-dev  ## Draw the state machines and tables into docs/payments.md
 
 chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it ended), 20 restarts
 	@PAYBEAT_RESTARTS=20 $(BIN)/python -m pytest tests/faults/test_restarts.py
-	@$(BIN)/python -m tests.simulation --histories $(HISTORIES) --processes $(TEST_PROCESSES)
+	@$(BIN)/python -m tests.simulation.chaos --histories $(HISTORIES) --processes $(TEST_PROCESSES)
 
 clean:  ## Remove what the other commands made, the virtual environment included
 	@$(PYTHON) -m sandbox.clean

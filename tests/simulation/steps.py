@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from models.disputes import Dispute
 from models.invoices import Invoice
 from models.methods import PaymentMethod
 from models.refunds import Refund
-from models.transactions import Provider, Status, Transaction
+from models.transactions import SETTLED, Provider, Status, Transaction
 from sandbox.standin.control import Refused
 from worker.database import transaction
 
@@ -133,7 +133,7 @@ def _pay(history: History, invoice_id: str, price: str) -> str:
 
 
 def refund(history: History) -> str | None:
-    payment = _choose(history, _payments(history))
+    payment = _choose(history, _mostly(history, SETTLED))
     if payment is None:
         return None
     share = history.random.choice((Decimal(1), Decimal("0.6"), Decimal("0.25")))
@@ -144,7 +144,7 @@ def refund(history: History) -> str | None:
 
 
 def retry(history: History) -> str | None:
-    payment = _choose(history, _payments(history))
+    payment = _choose(history, _mostly(history, (Status.FAILED, Status.REQUIRES_ACTION)))
     if payment is None:
         return None
     body = {}
@@ -270,7 +270,7 @@ def settle(history: History) -> str | None:
 
 
 def refund_at_the_dashboard(history: History) -> str | None:
-    payment = _choose(history, _payments(history, has_intent=True))
+    payment = _choose(history, _mostly(history, SETTLED))
     if payment is None:
         return None
     status = history.random.choice(("succeeded", "pending"))
@@ -284,7 +284,7 @@ def refund_at_the_dashboard(history: History) -> str | None:
 
 
 def dispute(history: History) -> str | None:
-    payment = _choose(history, _payments(history, has_intent=True))
+    payment = _choose(history, _mostly(history, SETTLED))
     if payment is None:
         return None
     reason = history.random.choice(("fraudulent", "inquiry", "product_not_received"))
@@ -499,6 +499,14 @@ def _payments(history: History, *, has_intent: bool = False) -> list[Transaction
         if has_intent:
             query = query.where(Transaction.provider_transaction_id.is_not(None))
         return list(session.scalars(query))
+
+
+def _mostly(history: History, statuses: Collection[Status]) -> list[Transaction]:
+    """Return the payments that can be chosen with sense; now and then it is done without."""
+    found = _payments(history)
+    if history.random.random() < 0.1:
+        return found
+    return [payment for payment in found if payment.status in statuses]
 
 
 def _choose(history: History, rows: list[Any]) -> Any:

@@ -14,10 +14,10 @@ from tests.simulation.world import SETTINGS, World
 from worker.gateways import gateway_for
 from worker.settings import settings
 
-CPU_S = 40
+CPU_S = 30
 # Of this process; the servers take about as much again.
 MOST = 500
-BATCH = 25
+BATCH = 10
 
 
 @pytest.fixture

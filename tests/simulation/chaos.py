@@ -1,6 +1,6 @@
 """`make chaos`: ten thousand histories, shown as they go, and gone on with where they ended.
 
-    python -m tests.simulation [--histories 10000] [--seconds 3600] [--processes 2] [--again]
+    python -m tests.simulation.chaos [--histories 10000] [--seconds 3600] [--processes 2] [--again]
 
 Each process has servers of its own and takes every n-th batch of seeds. What is done stands in
 `var/chaos/done.json`; a seed that broke something is told at once with its whole history, in
@@ -127,7 +127,7 @@ def say(text: str) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.chaos")
     parser.add_argument("--histories", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=4 * 3600.0, help="begin no batch later")
     parser.add_argument("--processes", type=int, default=2)
