@@ -72,6 +72,46 @@ def test_every_task_says_why_running_twice_is_safe():
                 assert re.search(r"[Ss]afe (twice|in any)", said), f"{subject}.{node.name}"
 
 
+# Who asks no breaker before it claims, and why.
+UNASKED = {
+    "VERIFYING": "a certificate is no payment's business",
+    "reviews.settle": "a person waits for it",
+    "reviews.settle_refund": "a person waits for it",
+}
+
+
+def functions_of(path: Path) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(path.read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def calls_in(name: str, functions: dict[str, ast.FunctionDef], seen: set[str]) -> set[str]:
+    """What a function calls, and what those of its module that it calls do."""
+    if name not in functions or name in seen:
+        return set()
+    seen.add(name)
+    called = {
+        ast.unparse(node.func).split(".")[-1]
+        for node in ast.walk(functions[name])
+        if isinstance(node, ast.Call)
+    }
+    return called.union(*(calls_in(each, functions, seen) for each in called))
+
+
+def test_every_task_that_calls_a_provider_asks_its_breaker_before_it_claims():
+    asking, silent = set(), set()
+    for path in sorted((ROOT / "tasks").glob("*.py")):
+        for call in calls(path, "calling_task"):
+            claim = next(ast.unparse(each.value) for each in call.keywords if each.arg == "claim")
+            # A claim of another module is the one of charges.
+            home = path if claim in functions_of(path) else ROOT / "tasks" / "claims.py"
+            called = calls_in(claim, functions_of(home), set())
+            task = ast.unparse(call.args[0]).strip("'")
+            (asking if "waits_for" in called else silent).add(task)
+    assert "payments.charge" in asking
+    assert silent == set(UNASKED)
+
+
 def test_every_event_type_that_is_owed_has_a_handler():
     assert {name: set(kinds) for name, kinds in webhooks.HANDLERS.items()} == HANDLED
 

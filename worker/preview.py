@@ -206,7 +206,8 @@ def _gather_owed(foreseen: Foreseen, row: Owed) -> None:
         ]
         return
     due_at = _plain(row.due_at) if row.sent_at is None else None
-    foreseen.owes.append({"task": row.task, "arguments": row.arguments, "due_at": due_at})
+    arguments = {name: value for name, value in row.arguments.items() if name != "reply"}
+    foreseen.owes.append({"task": row.task, "arguments": arguments, "due_at": due_at})
 
 
 def _plain(value: Any) -> Any:
