@@ -54,6 +54,8 @@ _OTHERS = frozenset(
         "card_not_supported",
         "currency_not_supported",
         "instrument_declined",
+        "payer_action_required",
+        "payer_cannot_pay",
         "redirect_payer_for_alternate_funding",
     }
 )

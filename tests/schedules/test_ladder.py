@@ -34,6 +34,8 @@ from schedules.ladder import (
 )
 from tests.schedules.ninety_days import Customer
 from tests.schedules.policy_table import Made, judge
+from worker.gateways.paypal import codes as paypal
+from worker.gateways.stripe import codes as stripe
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DEFAULT = RetryPolicy()
@@ -326,6 +328,15 @@ def test_only_the_browser_helps_where_the_bank_wants_the_customer():
         assert action_for(Advice.ASK, code) is CustomerAction.AUTHENTICATE
     assert action_for(Advice.ASK, "expired_card") is CustomerAction.UPDATE_CARD
     assert action_for(Advice.ASK, "card_not_supported") is CustomerAction.USE_ANOTHER_METHOD
+
+
+def test_whoever_pays_by_paypal_is_asked_for_another_way():
+    asked = [code for code, advice in paypal.DECLINES.items() if advice is Advice.ASK]
+    assert {action_for(Advice.ASK, code) for code in asked} == {CustomerAction.USE_ANOTHER_METHOD}
+
+
+def test_every_provider_keeps_the_same_things_from_the_customer():
+    assert {code.lower() for code in paypal.UNTOLD} | stripe.UNTOLD == UNTOLD
 
 
 def test_what_a_thief_must_not_hear_is_told_as_a_decline():
