@@ -111,24 +111,26 @@ def _claim(
 
 def _attempt_of(payment: Transaction, order_id: str | None) -> PaymentAttempt | None:
     """Return the newest attempt at an order; one whose answer was lost learns its id here."""
+    if not order_id:
+        return None
     for attempt in reversed(payment.attempts):
-        if attempt.provider_id is None and attempt.status in CAPTURABLE:
-            attempt.provider_id = order_id
-            payment.provider_transaction_id = order_id
-        if order_id and attempt.provider_id == order_id:
+        if attempt.provider_id == order_id:
             return attempt
-    return None
+    waiting = payment.open_attempt
+    if waiting is None or waiting.provider_id is not None or waiting.request["method"] is not None:
+        return None
+    waiting.provider_id = payment.provider_transaction_id = order_id
+    return waiting
 
 
 def _may_capture(
     session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt
 ) -> bool:
     """Whether the money may be taken: what was given up, or is paid otherwise, never is."""
-    if payment.status not in PAYABLE or attempt.status in (
-        AttemptStatus.PROCESSING,
-        AttemptStatus.SUCCEEDED,
-        AttemptStatus.CANCELED,
-    ):
+    if payment.status not in PAYABLE or attempt.status in _DONE_WITH:
+        return False
+    if payment.open_attempt not in (None, attempt):
+        note(session, payment, what="not_captured", because=debt.cause("another attempt is open"))
         return False
     other = open_of_invoice(session, payment.invoice_id)
     invoice = session.get_one(Invoice, payment.invoice_id, populate_existing=True)
@@ -139,6 +141,9 @@ def _may_capture(
     because = debt.cause("the invoice is paid, or being paid, otherwise")
     note(session, payment, what="not_captured", because=because)
     return False
+
+
+_DONE_WITH = (AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.CANCELED)
 
 
 @calling_task("payments.capture", claim=_claim)  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object

@@ -9,6 +9,7 @@ import logging
 import re
 from dataclasses import asdict
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -181,6 +182,8 @@ def _paypal(settings: Settings) -> Iterator[str]:
         for name in missing:
             yield f"{name} is missing: PayPal needs all of {', '.join(PAYPAL).upper()}."
     yield from _api_base("PAYPAL_API_BASE", settings.paypal_api_base)
+    if settings.paypal_trust_store and not Path(settings.paypal_trust_store).is_file():
+        yield "PAYPAL_TRUST_STORE must be a file."
     if not missing and (
         _is_local(settings.paypal_return_url)
         or not settings.paypal_return_url.startswith("https://")

@@ -7,11 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from models.clock import now
 from models.invoices import InvoiceStatus
 from models.methods import MethodStatus
-from models.transactions import AttemptStatus, Status
+from models.timeline import Cause
+from models.transactions import AttemptStatus, Status, lock_existing, start_attempt
 from models.webhooks import WebhookStatus
 from tests.flows.paypal_till import Till
+from worker.database import transaction
 from worker.gateways.base import Advice
 
 
@@ -87,6 +90,23 @@ def test_an_order_that_is_approved_after_the_invoice_was_paid_takes_no_money(til
     assert till.payment(payment.id).status == Status.FAILED
     assert "not_captured" in till.told(payment)
     assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_an_order_that_is_approved_while_another_attempt_is_open_takes_no_money(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment, "instrument_declined@example.com")
+    till.settle()
+    with transaction(company_id=till.company_id) as session:
+        declined = lock_existing(session, payment.id)
+        retried = start_attempt(declined, {**declined.attempts[0].request, "method": "TOKEN"})
+        retried.lease(now(), for_s=60)
+        declined.move_to(Status.PROCESSING, because=Cause(why="tried again by hand"))
+    till.approve(payment, "another@example.com")
+    till.deliver()
+    till.work("webhooks.verify", "payments.capture")
+    assert "not_captured" in till.told(payment)
+    assert till.taken() == {}
+    assert till.owed("payments.capture") == []
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("JPY", "1099"), ("HUF", "1099"), ("TWD", "70")])

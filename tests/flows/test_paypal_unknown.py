@@ -116,6 +116,20 @@ def test_a_capture_whose_answer_is_lost_is_looked_up_by_its_order(
     assert len(till.attempts(payment)) == 1
 
 
+def test_an_order_whose_making_was_lost_is_captured_when_its_approval_is_told(till: Till) -> None:
+    till.book.fault("drop_after", path=ORDERS)
+    payment = till.pay()
+    [attempt] = payment.attempts
+    assert (attempt.status, attempt.provider_id) == (AttemptStatus.UNKNOWN, None)
+    [order] = till.book.book()["orders"]
+    till.book.approve(order["id"])
+    till.deliver()
+    till.work("webhooks.verify", "payments.capture")
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+
+
 def test_an_approval_that_is_told_three_times_captures_once(till: Till) -> None:
     till.book.webhooks(duplicates=3)
     payment = till.pay()

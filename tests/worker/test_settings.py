@@ -77,6 +77,7 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"PAYPAL_CLIENT_ID": "real"}, "PAYPAL_WEBHOOK_ID is missing"),
         ({"PAYPAL_API_BASE": "http://127.0.0.1:12112"}, "PAYPAL_API_BASE points at a sandbox"),
         ({"PAYPAL_API_BASE": "http://proxy.example.com"}, "PAYPAL_API_BASE must start with"),
+        ({"PAYPAL_TRUST_STORE": "/no/such/roots.pem"}, "PAYPAL_TRUST_STORE must be a file."),
         (PAYPAL, "PAYPAL_RETURN_URL must be an https address of yours"),
         (PAYPAL | {"PAYPAL_RETURN_URL": "http://shop.example.com"}, "PAYPAL_RETURN_URL must be"),
         ({"JWT_SECRET": "ab" * 20}, "JWT_SECRET repeats itself"),

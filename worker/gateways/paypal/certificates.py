@@ -19,7 +19,7 @@ from worker.gateways.paypal.signatures import chain_of
 from worker.gateways.wire import LOST, Wire, failure_of
 from worker.settings import settings
 from worker.signatures import Refused
-from worker.transmissions import require_paypal
+from worker.transmissions import HOST, require_paypal
 
 KEPT = 16
 # PayPal uses a few at a time and changes them about once a year.
@@ -99,10 +99,9 @@ class Certificates:
 def certificates() -> Certificates:
     """Return this process's certificates."""
     chosen = settings()
-    is_elsewhere = chosen.paypal_api_base and not chosen.paypal_api_base.endswith(".paypal.com")
-    return Certificates(
-        api_base=chosen.paypal_api_base if is_elsewhere else "", timeout_s=chosen.paypal_timeout_s
-    )
+    base = chosen.paypal_api_base
+    is_theirs = HOST.fullmatch(urlsplit(base).netloc) is not None
+    return Certificates(api_base="" if is_theirs else base, timeout_s=chosen.paypal_timeout_s)
 
 
 @cache
