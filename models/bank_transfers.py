@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from hashlib import sha256
+from unicodedata import normalize
 from uuid import UUID
 
 from sqlalchemy import select
@@ -25,9 +26,11 @@ from models.transactions import Provider, Status, Transaction
 def name_of(company_id: UUID, reference: str) -> str:
     """Return what stands for a bank's reference in the column that is unique.
 
-    A company has each reference once; two companies may have the same.
+    A company has each reference once, however it is spaced or cased; two companies may have the
+    same.
     """
-    return "bank-" + sha256(f"{company_id}:{reference}".encode()).hexdigest()
+    plain = " ".join(normalize("NFKC", reference).casefold().split())
+    return "bank-" + sha256(f"{company_id}:{plain}".encode()).hexdigest()
 
 
 def recorded_as(session: Session, company_id: UUID, reference: str) -> UUID | None:

@@ -35,6 +35,7 @@ from models.outbox import enqueue
 from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
 from tasks.dispute_states import adopt, apply, book, locked
+from tasks.handover import OUR_ACCESS
 from worker import crash, replies
 from worker.alerts import alert
 from worker.app import Debt, calling_task, periodic
@@ -45,6 +46,7 @@ from worker.gateways.base import (
     DisputeGateway,
     GatewayError,
     OutcomeUnknown,
+    Rejected,
     Unavailable,
 )
 from worker.settings import settings
@@ -146,10 +148,12 @@ def trace(debt: Debt, stray: Stray) -> None:
     A charge whose answer was lost can be disputed before it is looked up.
     """
     gateway = disputes_at(stray.provider)
-    about = gateway.retrieve(stray.intent_id).metadata
     try:
+        about = gateway.retrieve(stray.intent_id).metadata
         company_id, payment_id = UUID(about["company_id"]), UUID(about["transaction_id"])
-    except (KeyError, ValueError):
+    except (Rejected, KeyError, ValueError) as error:
+        if isinstance(error, Rejected) and error.http_status in OUR_ACCESS:
+            raise
         in_transaction(debt.end, debt.company_id)  # it is somebody else's
         return
     answer = gateway.retrieve_dispute(stray.dispute_id)
@@ -252,7 +256,7 @@ def _record(
     debt.end(session)
     if action.status != DisputeActionStatus.PENDING:
         return
-    if isinstance(outcome, Unavailable | OutcomeUnknown):
+    if isinstance(outcome, GatewayError) and _may_yet_be(outcome):
         _try_again(session, debt, action, outcome)
         return
     cause = replace(
@@ -268,6 +272,11 @@ def _record(
         return
     why = outcome.message if outcome else "It did not reach the provider within a day."
     _fail(session, dispute, action, why, cause=cause)
+
+
+def _may_yet_be(outcome: GatewayError) -> bool:
+    """Whether it may have been done, or may yet be; a refusal of our access says neither."""
+    return isinstance(outcome, Unavailable | OutcomeUnknown) or outcome.http_status in OUR_ACCESS
 
 
 def _try_again(session: Session, debt: Debt, action: DisputeAction, error: GatewayError) -> None:

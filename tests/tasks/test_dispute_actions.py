@@ -9,6 +9,8 @@ from models.outbox import enqueue
 from tests.bell import ring
 from tests.tasks.provider_events import alerts_of, broken, deliver, disputes_of, events_of
 from worker import crash
+from worker.gateways import gateway_for
+from worker.settings import settings
 
 EVIDENCE, ACCEPT = DisputeActionKind.EVIDENCE, DisputeActionKind.ACCEPT
 REQUESTS = {EVIDENCE: {"evidence": {"customer_name": "A"}, "submit": True}, ACCEPT: {}}
@@ -104,6 +106,24 @@ def test_what_the_provider_refuses_has_failed_and_the_dispute_is_fetched(shop, d
     assert disputes_of(shop)[0].status == "lost"
     # It is over: nobody needs to see to what was refused.
     assert ("dispute_action_failed", False) in alerts_of(shop)
+
+
+def test_a_key_of_ours_that_is_wrong_for_a_while_loses_nothing(shop, dispute, monkeypatch):
+    monkeypatch.setenv("STRIPE_API_KEY", "wrong")
+    forget_gateway()
+    action_id = ask(shop, dispute, EVIDENCE)
+    [owed] = shop.owed("disputes.send")
+    ring("disputes.send", owed.id)
+    assert action_of(shop, action_id).status == "pending"
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_sandbox")
+    forget_gateway()
+    shop.work()
+    assert action_of(shop, action_id).status == "sent"
+
+
+def forget_gateway():
+    for made in (settings, gateway_for):
+        made.cache_clear()
 
 
 def test_a_worker_that_died_after_the_call_leaves_it_to_a_look_up(shop, dispute, monkeypatch):

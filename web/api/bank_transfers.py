@@ -41,7 +41,12 @@ AHEAD = timedelta(days=1)
 # As banks write them; SEPA's unstructured reference is the longest in common use.
 Reference = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=140, pattern=r"^[ -~]*$"),
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=140,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+    ),
 ]
 Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 

@@ -115,6 +115,7 @@ def test_a_reference_is_recorded_once_a_company(record, ours, recorded, operator
     problem = problem_of(record(another), 409, "conflict")
     assert problem["transaction_id"] == recorded
     assert invoice_of(ours, another).amount_paid == 0
+    problem_of(record(another, reference=" utr   1 "), 409, "conflict")
     neighbour = make_company(tenant_id=staff.tenant_id)
     path = f"/api/v1/invoices/{make_invoice(neighbour.company_id)}/bank-transfers"
     answer = operator.post(path, TRANSFER, X_Company_Id=str(neighbour.company_id))
