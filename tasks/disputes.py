@@ -31,7 +31,7 @@ from models.disputes import (
     DisputeActionStatus,
 )
 from models.notifications import owe_notice
-from models.outbox import enqueue
+from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
 from tasks.dispute_states import adopt, apply, book, locked
@@ -201,7 +201,19 @@ def _claim(session: Session, debt: Debt, *, action_id: str, **_then: object) -> 
     )
 
 
-@calling_task("disputes.send", claim=_claim)
+def _fail_when_dead(session: Session, owed: Owed, error: str) -> None:
+    """When it has failed for the last time for a reason of ours, it stands in the way no more."""
+    if owed.status is not OwedStatus.DEAD:
+        return
+    action = session.get_one(DisputeAction, UUID(owed.arguments["action_id"]))
+    dispute = locks.lock_existing(session, Dispute, action.dispute_id)
+    session.refresh(action)
+    if action.status == DisputeActionStatus.PENDING:
+        cause = Cause(why="gave up", request_id=owed.request_id, task_id=owed.id)
+        _fail(session, dispute, action, f"It was given up: {error}", cause=cause)
+
+
+@calling_task("disputes.send", claim=_claim, on_failure=_fail_when_dead)
 def send(debt: Debt, claim: Claim) -> None:
     """Tell the provider. Safe twice: a second run finds it told, or looks whether it came."""
     crash.point("dispute.claimed")

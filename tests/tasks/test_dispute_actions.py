@@ -6,6 +6,7 @@ import pytest
 
 from models.disputes import DisputeAction, DisputeActionKind
 from models.outbox import enqueue
+from tasks import disputes
 from tests.bell import ring
 from tests.tasks.provider_events import alerts_of, broken, deliver, disputes_of, events_of
 from worker import crash
@@ -124,6 +125,23 @@ def test_a_key_of_ours_that_is_wrong_for_a_while_loses_nothing(shop, dispute, mo
 def forget_gateway():
     for made in (settings, gateway_for):
         made.cache_clear()
+
+
+def test_what_was_given_up_stands_in_the_way_no_more(shop, dispute, monkeypatch):
+    def broken_gateway(_):
+        raise TypeError("a mistake of ours")
+
+    monkeypatch.setattr(disputes, "disputes_at", broken_gateway)
+    action_id = ask(shop, dispute, EVIDENCE)
+    [owed] = shop.owed("disputes.send")
+    for _ in range(5):
+        assert action_of(shop, action_id).status == "pending"
+        ring("disputes.send", owed.id)
+    action = action_of(shop, action_id)
+    assert action.status == "failed"
+    assert "a mistake of ours" in action.error_message
+    assert ("dispute_action_failed", True) in alerts_of(shop)
+    assert broken(shop) == []
 
 
 def test_a_worker_that_died_after_the_call_leaves_it_to_a_look_up(shop, dispute, monkeypatch):
