@@ -82,7 +82,7 @@ def _before(end: LooseEnd, moment: datetime) -> datetime:
 
 def _tie_up(session: Session, end: LooseEnd, found: Found, before: datetime) -> None:
     row = _locked(session, end, found.id)
-    if row is None or not loose_ends.find(session, end, before=before, row_id=found.id):
+    if row is None or not loose_ends.is_loose(session, end, found, before=before):
         return  # somebody has it in hand now
     arguments: dict[str, Any] = {end.argument: found.about}
     if end is AT_WORK and isinstance(row, Transaction):
