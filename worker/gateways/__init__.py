@@ -19,6 +19,9 @@ def gateway_for(provider: str) -> Gateway:
     Raises:
         UnknownProvider: the name is none of ours, or we have no account there.
     """
+    if type(provider) is not str:
+        # To the cache a word of an enumeration is another key than the same text.
+        return gateway_for(str(provider))
     if provider == "stripe":
         from worker.gateways.stripe.client import StripeGateway
 
