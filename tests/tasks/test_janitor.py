@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from models import clock, loose_ends
 from models.alerts import Alert
 from models.invoices import Invoice, InvoiceStatus
-from models.outbox import Owed, enqueue
+from models.outbox import Owed, OwedStatus, enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import history
 from models.transactions import (
@@ -372,3 +372,21 @@ def test_what_came_to_need_a_review_is_told_once_and_over_when_it_is_settled(sho
         invoice = session.get_one(Invoice, shop.payment(left).invoice_id)
         assert invoice.status == InvoiceStatus.PAID
         assert open_of_invoice(session, invoice.id) is None
+
+
+def test_a_dead_debt_holds_what_it_is_about_until_it_is_dismissed(shop):
+    payment_id = shop.owe(shop.card())
+    with transaction() as session:
+        [row] = shop.owed("payments.charge")
+        session.get_one(Owed, row.id).status = OwedStatus.DEAD
+    sweep()
+    assert tasks_of(shop) == []
+    with transaction() as session:
+        session.get_one(Owed, row.id).status = OwedStatus.DISMISSED
+    sweep()
+    shop.work()
+    assert shop.payment(payment_id).status == Status.SUCCEEDED
+
+
+def test_a_process_has_one_gateway_to_a_provider():
+    assert janitor.gateway_for(Provider.STRIPE) is janitor.gateway_for("stripe")
