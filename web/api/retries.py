@@ -169,7 +169,8 @@ def _ask_to_resume(session: Session, transaction_id: UUID) -> str:
 
 def _tell_resumed(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
     told = tell_intent(session, transaction_id, reply)
-    return Told(told.body, 200 if told.body["client_secret"] else 202, told.location)
+    is_told = told.body["client_secret"] or told.body["approve_url"]
+    return Told(told.body, 200 if is_told else 202, told.location)
 
 
 @routes.post("/<uuid:transaction_id>/resume", responses={200: IntentAnswer, 202: IntentAnswer})
