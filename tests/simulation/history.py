@@ -231,6 +231,12 @@ class History:
         for message in self.killed:
             self.world.put(message)
         self.killed.clear()
+        # A provider counts what it has not given back yet as given back.
+        for refund in self.world.stripe.book()["refunds"]:
+            if refund["status"] in ("pending", "requires_action"):
+                status = self.random.choice(("succeeded", "failed"))
+                self.world.stripe.move_refund(refund["id"], status)
+                self._tell(f"a refund of {refund['amount']} {status}")
         for _ in range(CALMS):
             self._work_off_all()
             self._pass(CALM_H * 3600)
