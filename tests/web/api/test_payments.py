@@ -267,7 +267,8 @@ def test_the_timeline_tells_what_happened_and_what_caused_it(system, owner):
         ("transaction", "move", "partially_refunded"),
     ]:
         assert expected in told
-    begun = next(line for line in lines() if (line["subject"], line["what"]) == told[1][:2])
+    of_begun = ("transaction", "begun")
+    begun = next(line for line in lines() if (line["subject"], line["what"]) == of_begun)
     assert begun["user_id"] == owner.user["id"]
     assert begun["request_id"]
     answered = next(line for line in lines() if line["what"] == "answer")
@@ -288,7 +289,7 @@ def test_a_refused_payment_leaves_nothing_behind(system, owner):
 
 
 def test_a_payment_that_comes_to_life_meanwhile_refuses_another(system, owner):
-    good, bad = add_card(owner), add_card(owner, "pm_card_chargeCustomerFail")
+    good, bad = add_card(owner), add_card(owner, "pm_sandbox_decline_expired_card")
     invoice_id = bill(owner)
     declined = pay(owner, invoice_id, payment_method_id=bad).body["transaction_id"]
     with ThreadPoolExecutor(1) as pool:
