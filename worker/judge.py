@@ -82,8 +82,9 @@ def alone(name: str) -> Iterator[bool]:
     """Whether nobody else in this database does what `name` says; it is ours until the end."""
     with transaction() as session:
         key = {"name": f"paybeat:{name}"}
-        lock = text("SELECT GET_LOCK(CONCAT(DATABASE(), :name), 0)")
-        unlock = text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), :name))")
+        # Hashed: the name of a lock is no longer than 64 letters at MySQL.
+        lock = text("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), :name)), 0)")
+        unlock = text("SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), :name)))")
         because = "a lock is no row"
         is_ours = bool(session.scalar(across_companies(lock, because=because), key))
         try:

@@ -16,7 +16,6 @@ from models.outbox import Owed, OwedStatus
 from models.paging import newest
 from models.tenants import Permission
 from web.api.operations import (
-    MOST,
     PREFIX,
     ActAnswer,
     Again,
@@ -24,6 +23,7 @@ from web.api.operations import (
     Several,
     all_found,
     foresee,
+    most_of,
     replayed,
     shown_act,
     waits,
@@ -146,7 +146,8 @@ def replay_dead_letters(body: Replay) -> Response:
                 Owed.status == OwedStatus.DEAD
             )
             number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
-            ids = [each.id for each in session.scalars(wanted.order_by(Owed.id).limit(MOST))]
+            oldest = wanted.order_by(Owed.id).limit(most_of(body))
+            ids = [each.id for each in session.scalars(oldest)]
             left = number - len(ids)
     if body.dry_run:
         return replayed(ids, left=left, foreseen=foresee(dead_letters=ids))

@@ -161,6 +161,11 @@ def all_found(wanted: list[UUID], found: list[UUID], noun: str) -> None:
         raise Problem("not-found", f"No such {noun}: {', '.join(map(str, missing[:5]))}.")
 
 
+def most_of(asked: Again) -> int:
+    """Return how many a filter may choose."""
+    return MOST_FORESEEN if asked.dry_run else MOST
+
+
 def foresee(*, dead_letters: list[UUID] | None = None, events: list[UUID] | None = None) -> Any:
     """Have a worker say what replaying these would change.
 

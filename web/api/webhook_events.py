@@ -16,13 +16,13 @@ from models.paging import newest
 from models.tenants import Permission
 from models.webhooks import PaymentWebhook, WebhookStatus
 from web.api.operations import (
-    MOST,
     PREFIX,
     ActAnswer,
     ReplayAnswer,
     Several,
     all_found,
     foresee,
+    most_of,
     replayed,
     shown_act,
     waits,
@@ -138,7 +138,7 @@ def replay_events(body: Replay) -> Response:
             wanted = _narrowed(body.filter or Narrowed.model_validate({}))
             wanted = wanted.where(PaymentWebhook.status.in_(AT_REST))
             number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
-            oldest = wanted.order_by(PaymentWebhook.id).limit(MOST)
+            oldest = wanted.order_by(PaymentWebhook.id).limit(most_of(body))
             ids = [each.id for each in session.scalars(oldest)]
             left = number - len(ids)
     if body.dry_run:

@@ -222,6 +222,21 @@ def test_many_are_replayed_by_a_filter(operator, ours, letters):
         session.execute(delete(Owed).where(Owed.id.in_(more)))
 
 
+def test_a_dry_run_is_of_twenty_at_a_time(operator, ours, use):
+    use(wait_s="0.05")
+    task = f"refunds.{uuid4().hex}"
+    many = [str(owe_dead(ours.company_id, task)) for _ in range(21)]
+    path = f"{LETTERS}/replay"
+    problem_of(operator.post(path, {"ids": many, "dry_run": True}), 422, "invalid")
+    with worker_for("operations.preview"):
+        body = {"filter": {"task": task}, "dry_run": True}
+        answer = operator.post(path, body, Prefer="wait=20")
+    assert len(answer.json["foreseen"]) == 20
+    assert answer.json["left"] == 1
+    with transaction() as session:
+        session.execute(delete(Owed).where(Owed.task == task))
+
+
 def test_what_is_dismissed_is_kept_with_the_note_and_can_still_be_replayed(operator, letters):
     mine = letters["ours"]
     problem_of(operator.post(f"{LETTERS}/{mine}/dismiss", {}), 422, "invalid")
