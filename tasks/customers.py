@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from models.clock import now
 from models.methods import ProviderCustomer, customer_of
 from models.tenants import Company
 from worker.database import in_transaction
 from worker.gateways import gateway_for
+from worker.gateways.base import OutcomeUnknown, Rejected
+
+# The company's name has changed since the key was used.
+KEY_REUSED = "idempotency_error"
+SERVER_ERROR = 500
 
 
 def customer_at(company_id: UUID | None, provider: str) -> str:
@@ -28,11 +35,22 @@ def customer_at(company_id: UUID | None, provider: str) -> str:
     if row.provider_id:
         return row.provider_id
     company = in_transaction(lambda session: session.get_one(Company, company_id), company_id)
-    provider_id = gateway_for(provider).create_customer(
-        key=f"customer-{row.id}", company_id=company_id, name=company.name, email=company.email
+    create = partial(
+        gateway_for(provider).create_customer,
+        company_id=company_id,
+        name=company.name,
+        email=company.email,
     )
-    in_transaction(_keep, company_id, row.id, provider_id)
-    return provider_id
+    key = f"customer-{row.id}"
+    try:
+        provider_id = create(key=key)
+    except (OutcomeUnknown, Rejected) as error:
+        if error.code != KEY_REUSED and (error.http_status or 0) < SERVER_ERROR:
+            raise
+        # The key tells for a day what it has saved, an error too, and so long nobody could pay.
+        # A customer too many costs nothing; a charge is never sent under another key.
+        provider_id = create(key=f"{key}-{now():%d%H%M}")
+    return in_transaction(_keep, company_id, row.id, provider_id)
 
 
 def _row(company_id: UUID, provider: str) -> ProviderCustomer:
@@ -50,6 +68,8 @@ def _row(company_id: UUID, provider: str) -> ProviderCustomer:
         return in_transaction(find_or_add, company_id)
 
 
-def _keep(session: Session, row_id: UUID, provider_id: str) -> None:
+def _keep(session: Session, row_id: UUID, provider_id: str) -> str:
+    """Keep the id, unless another worker was first; return what is kept."""
     row = session.get_one(ProviderCustomer, row_id, with_for_update=True)
     row.provider_id = row.provider_id or provider_id
+    return row.provider_id
