@@ -40,6 +40,7 @@ class Earlier:
     """The intent of an earlier payment of the same invoice, which was declined."""
 
     transaction_id: UUID
+    provider: str
     intent_id: str
     # Where it was found to stand when it could not be canceled.
     status: IntentStatus | None = None
@@ -284,14 +285,14 @@ def superseded_by(payment: Transaction) -> tuple[Earlier, ...]:
     Those of other payments, and of this one's earlier attempts.
     """
     others = [
-        Earlier(earlier.id, intent_id)
+        Earlier(earlier.id, earlier.payment_method, intent_id)
         for earlier in payment.superseded
         if (intent_id := earlier.provider_transaction_id)
     ]
     # Whatever was declined before an attempt was sent has been closed for it.
     sent = max((attempt.number for attempt in payment.attempts if attempt.provider_id), default=0)
     own = [
-        Earlier(payment.id, attempt.provider_id)
+        Earlier(payment.id, attempt.provider, attempt.provider_id)
         for attempt in payment.attempts
         if attempt.provider_id
         and attempt.status not in OPEN_ATTEMPT

@@ -120,7 +120,8 @@ def charge_alone(gateway: Gateway, claim: Claim) -> Intent | Earlier:
         # A new key each time: a cancellation may be repeated, a saved 500 would be.
         key = f"cancel-{new_id()}"
         try:
-            status = gateway.cancel(key=key, provider_id=earlier.intent_id).status
+            closing = gateway_for(earlier.provider)
+            status = closing.cancel(key=key, provider_id=earlier.intent_id).status
         except OutcomeUnknown as error:
             raise Unavailable(
                 message=f"an earlier intent may still be open: {error.message}", code=error.code

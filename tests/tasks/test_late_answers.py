@@ -142,7 +142,7 @@ IN_HAND = (Status.PROCESSING, AttemptStatus.CALLING)
         DECLINED,
         Unavailable(message="Busy."),
         OutcomeUnknown(message="Gone."),
-        Earlier(new_id(), "pi_earlier", IntentStatus.SUCCEEDED),
+        Earlier(new_id(), "stripe", "pi_earlier", IntentStatus.SUCCEEDED),
     ],
     ids=lambda outcome: type(outcome).__name__,
 )

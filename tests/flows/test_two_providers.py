@@ -1,0 +1,86 @@
+"""An invoice that was declined at one provider and is paid at the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.invoices import InvoiceStatus
+from models.outbox import enqueue
+from models.transactions import Status, Transaction
+from sandbox.stripe.control import Control, Refused
+from tests.flows.paypal_till import Till, forget_settings
+from tests.sandbox_fixture import SandboxProcess
+from worker.database import transaction
+
+
+@pytest.fixture
+def stripe(
+    till: Till, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Control]:
+    """Stripe's stand-in beside PayPal's."""
+    monkeypatch.setenv("STRIPE_API_BASE", sandbox.url)
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_sandbox")
+    forget_settings()
+    yield sandbox.control
+    monkeypatch.undo()
+    forget_settings()
+
+
+def begin(till: Till, invoice_id: UUID, provider: str) -> Transaction:
+    told = till.ask(invoice_id, provider=provider)
+    till.work()
+    return till.payment(told["transaction_id"])
+
+
+def intent_of(stripe: Control, payment: Transaction) -> dict[str, Any]:
+    intents = stripe.book()["payment_intents"]
+    [found] = [each for each in intents if each["id"] == payment.provider_transaction_id]
+    return found
+
+
+def pay_in_browser(till: Till, stripe: Control, payment: Transaction, card: str) -> Transaction:
+    """Pay at Stripe, and have it looked up, as after an event."""
+    with suppress(Refused):
+        stripe.confirm_in_browser(intent_of(stripe, payment)["client_secret"], payment_method=card)
+    with transaction(company_id=till.company_id) as session:
+        enqueue(
+            session,
+            "lookups.refresh",
+            transaction_id=payment.id,
+            intent_id=payment.provider_transaction_id,
+            why="an event",
+        )
+    till.work("lookups.refresh")
+    return till.payment(payment.id)
+
+
+def test_what_was_declined_at_stripe_is_closed_there_before_paypal_is_asked(
+    till: Till, stripe: Control
+) -> None:
+    invoice_id = till.bill()
+    at_stripe = begin(till, invoice_id, "stripe")
+    at_stripe = pay_in_browser(till, stripe, at_stripe, "pm_card_chargeDeclined")
+    assert at_stripe.status == Status.FAILED
+    at_paypal = begin(till, invoice_id, "paypal")
+    assert at_paypal.status == Status.REQUIRES_ACTION
+    assert intent_of(stripe, at_stripe)["status"] == "canceled"
+
+
+def test_what_was_declined_at_paypal_can_be_paid_at_stripe(till: Till, stripe: Control) -> None:
+    at_paypal = till.pay()
+    till.approve(at_paypal, "instrument_declined@example.com")
+    till.settle()
+    assert till.payment(at_paypal.id).status == Status.FAILED
+    at_stripe = begin(till, at_paypal.invoice_id, "stripe")
+    assert at_stripe.status == Status.REQUIRES_ACTION, at_stripe.error_message
+    till.approve(at_paypal, "another@example.com")
+    till.settle()
+    at_stripe = pay_in_browser(till, stripe, at_stripe, "pm_card_visa")
+    assert at_stripe.status == Status.SUCCEEDED
+    assert till.invoice(at_stripe).status is InvoiceStatus.PAID
+    assert till.taken() == {}
