@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session, selectinload
 
-from models import cards, locks
+from models import cards, dunning, locks
 from models.clock import now
+from models.invoices import Invoice
 from models.money import Money
 from models.outbox import Owed, enqueue
 from models.timeline import note
@@ -27,7 +29,7 @@ from models.transactions import (
 )
 from schedules.ladder import MAX_CARD_DECLINES
 from tasks import settlement
-from tasks.declines import CARD_SPENT
+from tasks.declines import CARD_SPENT, EARLIER_SUCCEEDED
 from worker import crash
 from worker.app import Debt
 from worker.events import announce_payment
@@ -80,12 +82,13 @@ class Refused:
 
 
 def hold_payments(session: Session, owed: Sequence[Owed]) -> None:
-    """Lock the payments of several claims, and load what each is charged with."""
+    """Lock the payments of several claims and their invoices; load what each is charged with."""
     payments = locks.lock_all(
         session,
         Transaction,
         [UUID(each.arguments["transaction_id"]) for each in owed],
         options=[selectinload(column) for column in _CHARGED_WITH],
+        along=Transaction.invoice,
     )
     used = {cards.card_of(payment.method) for payment in payments.values() if payment.method}
     session.info[_DECLINED] = cards.declined_among(session, used, moment=now())
@@ -134,9 +137,28 @@ def claim_attempt(
     if attempt.status != AttemptStatus.WAITING:
         _look_up(session, debt, payment, attempt)
         return None
+    return _send_anew(session, debt, payment, attempt, moment)
+
+
+def _send_anew(
+    session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt, moment: datetime
+) -> Claim | Refused | None:
+    """Take an attempt that was surely not executed under a lease again."""
     if debt.waits_for(session, attempt.provider):
         return None
+    if not is_due(session, payment):
+        return _refuse(session, debt, payment, attempt, PAID_OTHERWISE)
     return _leased(payment, attempt, moment)
+
+
+def is_due(session: Session, payment: Transaction) -> bool:
+    """Whether the invoice of a locked payment still lacks its money.
+
+    What was declined before can be paid in an old tab until it is closed. To be asked before
+    `superseded_by`: the invoice is held from then on, so what is paid later is still among those.
+    """
+    invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
+    return dunning.in_the_way(invoice) is None and payment.amount <= invoice.due.amount
 
 
 @dataclass(frozen=True)
@@ -154,12 +176,14 @@ def _begin(
     if payment.customer is None or payment.customer.provider_id is None:
         is_away = debt.waits_for(session, payment.payment_method)
         return None if is_away else CustomerNeeded(payment.payment_method)
+    if not is_due(session, payment):
+        return _refuse(session, debt, payment, None, PAID_OTHERWISE)
     is_open = _is_open(session, payment, moment)
     if is_open is None:
         debt.defer(session, until=moment + FOR_THE_CARD, why="its card is being charged")
         return None
     if not is_open:
-        return _refuse(session, debt, payment)
+        return _refuse(session, debt, payment, None, SPENT)
     if debt.waits_for(session, payment.payment_method):
         return None
     attempt = _start(session, debt, payment, payment.customer.provider_id, start)
@@ -220,13 +244,27 @@ def _is_open(session: Session, payment: Transaction, moment: datetime) -> bool |
     return True if declines.number + under_way < MAX_CARD_DECLINES else None
 
 
-def _refuse(session: Session, debt: Debt, payment: Transaction) -> Refused:
-    """Fail a payment whose card has been declined too often, without asking the provider."""
-    refusal = Rejected(
-        message="The card was declined too often in the last 30 days. Use another one.",
-        code=CARD_SPENT,
-    )
-    settlement.fail(session, payment, None, refusal, cause=debt.cause("the card's limit is met"))
+class Refusal(NamedTuple):
+    """Why nothing is sent to the provider, by the code and to whoever pays."""
+
+    code: str
+    message: str
+
+
+SPENT = Refusal(CARD_SPENT, "The card was declined too often in the last 30 days. Use another one.")
+PAID_OTHERWISE = Refusal(EARLIER_SUCCEEDED, "So much of the invoice is not due any more.")
+
+
+def _refuse(
+    session: Session,
+    debt: Debt,
+    payment: Transaction,
+    attempt: PaymentAttempt | None,
+    refusal: Refusal,
+) -> Refused:
+    """Fail a payment without asking the provider; an attempt of it was surely not executed."""
+    error = Rejected(message=refusal.message, code=refusal.code)
+    settlement.fail(session, payment, attempt, error, cause=debt.cause("nothing was sent"))
     debt.end(session)
     told = {"transaction_id": str(payment.id), "status": str(payment.status)}
     return Refused(payment.id, {**told, "client_secret": None})

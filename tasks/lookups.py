@@ -25,7 +25,7 @@ from models.transactions import (
     lock_existing,
 )
 from tasks import settlement
-from tasks.claims import Claim, Earlier, request_of, superseded_by
+from tasks.claims import PAID_OTHERWISE, Claim, Earlier, is_due, request_of, superseded_by
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
@@ -58,6 +58,8 @@ class Unknown:
     key_ends: datetime
     # The provider's id, where something has told it.
     intent_id: str | None
+    # Whether what was not made may yet be: not what the invoice no longer lacks.
+    is_due: bool
 
 
 def _claim_unknown(
@@ -80,6 +82,7 @@ def _claim_unknown(
         return None
     attempt.lease(moment, for_s=settings().claim_lease_s)
     key_life = timedelta(seconds=gateway_for(attempt.provider).key_life_s)
+    is_still_due = is_due(session, payment)
     return Unknown(
         Claim(
             attempt.id,
@@ -91,6 +94,7 @@ def _claim_unknown(
         ),
         key_ends=(attempt.first_called_at or attempt.created_at) + key_life,
         intent_id=attempt.provider_id,
+        is_due=is_still_due,
     )
 
 
@@ -111,9 +115,9 @@ def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
     try:
         if unknown.intent_id is not None:
             return gateway.retrieve(unknown.intent_id)
-        if is_key_alive and not gateway.finds_at_once:
+        if is_key_alive and unknown.is_due and not gateway.finds_at_once:
             # There the key itself is the look-up: it is answered with what it has made.
-            return _send_again(gateway, claim)
+            return _send_again(gateway, unknown)
         found = gateway.find(
             transaction_id=claim.transaction_id,
             customer=claim.request.customer,
@@ -127,13 +131,15 @@ def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
     if found:
         return found[0]
     if is_key_alive:
-        return _send_again(gateway, claim)
+        return _send_again(gateway, unknown)
     return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
 
 
-def _send_again(gateway: Gateway, claim: Claim) -> Outcome:
+def _send_again(gateway: Gateway, unknown: Unknown) -> Outcome:
+    if not unknown.is_due:
+        return Rejected(message=PAID_OTHERWISE.message, code=PAID_OTHERWISE.code)
     try:
-        return charge_alone(gateway, claim)
+        return charge_alone(gateway, unknown.claim)
     except GatewayError as error:
         if isinstance(error, Rejected) and error.code == KEY_REUSED:
             # The provider saw this key with other parameters: that call may have charged.
