@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from models import locks
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.outbox import enqueue
@@ -96,8 +97,10 @@ def _claim(
     if debt.waits_for(session, attempt.provider):
         return None
     if attempt.status not in CAPTURABLE:
+        # The same order again; the payment's own may be that of a later attempt.
+        approved = attempt.provider_id
         attempt = start_attempt(payment, attempt.request)
-        attempt.provider_id = payment.provider_transaction_id
+        attempt.provider_id = approved
     attempt.lease(moment, for_s=settings().claim_lease_s)
     payment.move_if_allowed(Status.PROCESSING, because=debt.cause("claimed for a capture"))
     return Capture(
@@ -132,10 +135,13 @@ def _may_capture(
     if payment.open_attempt not in (None, attempt):
         note(session, payment, what="not_captured", because=debt.cause("another attempt is open"))
         return False
+    # Held, so that nothing else is entered as paid before this is under way.
+    invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
     other = open_of_invoice(session, payment.invoice_id)
-    invoice = session.get_one(Invoice, payment.invoice_id, populate_existing=True)
+    # What the order asks for: the payment may have been reduced since.
+    amount = settlement.exact(attempt.request["amount"])
     if other in (None, payment.id) and (
-        invoice.status is InvoiceStatus.OPEN and payment.amount <= invoice.due.amount
+        invoice.status is InvoiceStatus.OPEN and amount <= invoice.due.amount
     ):
         return True
     because = debt.cause("the invoice is paid, or being paid, otherwise")

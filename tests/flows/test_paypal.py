@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
+from sqlalchemy.orm import Session
 
+from models import bank_transfers
 from models.clock import now
 from models.invoices import InvoiceStatus
+from models.invoices import lock as lock_invoice
 from models.methods import MethodStatus
+from models.money import Money
 from models.timeline import Cause
-from models.transactions import AttemptStatus, Status, lock_existing, start_attempt
+from models.transactions import AttemptStatus, Status, Transaction, lock_existing, start_attempt
 from models.webhooks import WebhookStatus
 from tests.flows.paypal_till import Till
 from worker.database import transaction
@@ -107,6 +112,57 @@ def test_an_order_that_is_approved_while_another_attempt_is_open_takes_no_money(
     assert "not_captured" in till.told(payment)
     assert till.taken() == {}
     assert till.owed("payments.capture") == []
+
+
+def declined_twice(till: Till, *, comes_by_bank: str = "0.00") -> Transaction:
+    """A payment whose order was declined, and then the order of a retry with a kept method."""
+    payment = till.pay()
+    till.approve(payment, "instrument_declined@example.com")
+    till.settle()
+    if Decimal(comes_by_bank):
+        with transaction(company_id=till.company_id) as session:
+            transfer(session, payment.invoice_id, comes_by_bank)
+    body = {"payment_method_id": str(till.keep("denied_5120"))}
+    path = f"/api/v1/payments/{payment.id}/retry"
+    assert till.owner.post(path, body, Prefer="respond-async").status_code == 202
+    till.settle()
+    retried = till.payment(payment.id)
+    assert retried.status == Status.FAILED
+    assert retried.provider_transaction_id != payment.provider_transaction_id
+    return payment
+
+
+def transfer(session: Session, invoice_id: UUID, amount: str) -> None:
+    invoice = lock_invoice(session, invoice_id)
+    assert invoice is not None
+    bank_transfers.record(
+        session,
+        invoice,
+        Money(Decimal(amount), invoice.currency),
+        reference=str(invoice_id),
+        received_on=now().date(),
+        because=Cause(why="a transfer"),
+    )
+
+
+def test_the_order_that_is_approved_is_the_one_that_is_captured(till: Till) -> None:
+    payment = declined_twice(till)
+    till.approve(payment)
+    till.judge()
+    paid = till.payment(payment.id)
+    assert paid.status == Status.SUCCEEDED
+    assert paid.provider_transaction_id == payment.provider_transaction_id
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_an_order_of_more_than_is_due_by_now_takes_no_money(till: Till) -> None:
+    payment = declined_twice(till, comes_by_bank="60.00")
+    assert till.payment(payment.id).amount == 40
+    till.approve(payment)
+    till.settle()
+    assert till.payment(payment.id).status == Status.FAILED
+    assert "not_captured" in till.told(payment)
+    assert till.taken() == {"eur": (0, 0)}
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("JPY", "1099"), ("HUF", "1099"), ("TWD", "70")])
