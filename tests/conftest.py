@@ -38,6 +38,14 @@ def pytest_configure_node(node) -> None:
     node.workerinput["servers"] = (urls.database, urls.redis, urls.broker)
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Show what tests record as `told`: how much they did in the time they had."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "told":
+                terminalreporter.write_line(value)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[SERVERS].stop()
 

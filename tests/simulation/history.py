@@ -231,12 +231,6 @@ class History:
         for message in self.killed:
             self.world.put(message)
         self.killed.clear()
-        # A provider counts what it has not given back yet as given back.
-        for refund in self.world.stripe.book()["refunds"]:
-            if refund["status"] in ("pending", "requires_action"):
-                status = self.random.choice(("succeeded", "failed"))
-                self.world.stripe.move_refund(refund["id"], status)
-                self._tell(f"a refund of {refund['amount']} {status}")
         for _ in range(CALMS):
             self._work_off_all()
             self._pass(CALM_H * 3600)
@@ -260,9 +254,25 @@ class History:
         """Let time pass; when it is hours, beat finds something to do too."""
         self.world.advance(max(0, seconds))
         if seconds >= AN_HOUR.total_seconds():
+            self._settle_at_the_provider()
             for name in CALMING:
                 self._do(name, lambda name=name: self.world.ring(name))
         self.world.sweep_due()
+
+    def _settle_at_the_provider(self) -> None:
+        """Let the banks decide what they have in hand: none takes for ever."""
+        book = self.world.stripe.book()
+        for intent in book["payment_intents"]:
+            if intent["status"] == "processing":
+                outcome = self.random.choice(("succeeded", "failed"))
+                self.world.stripe.settle(intent["id"], outcome=outcome)
+                self._tell(f"a payment of {intent['amount']} {outcome}")
+        for refund in book["refunds"]:
+            # Its charge counts it as given back already.
+            if refund["status"] in ("pending", "requires_action"):
+                status = self.random.choice(("succeeded", "failed"))
+                self.world.stripe.move_refund(refund["id"], status)
+                self._tell(f"a refund of {refund['amount']} {status}")
 
     def _round(self) -> bool:
         """Work off what waits and deliver what is late; whether there was anything."""

@@ -475,7 +475,7 @@ STEPS: tuple[tuple[float, Step], ...] = (
     (8, deliver),
     (1, deliver_again),
     (3, beat),
-    (3, fault),
+    (5, fault),
     (1, decline),
     (0.7, mend),
     (2.5, jump),
