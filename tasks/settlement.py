@@ -14,8 +14,9 @@ from decimal import Decimal
 from sqlalchemy.orm import Session
 
 from models import dunning, ledger, locks
+from models.alerts import Severity
 from models.clock import now
-from models.invoices import Invoice, credit
+from models.invoices import Invoice, InvoiceStatus, credit
 from models.ledger import Account
 from models.money import Money
 from models.outbox import enqueue
@@ -31,6 +32,7 @@ from models.transactions import (
 )
 from schedules.declines import told_code
 from tasks import declines
+from worker.alerts import alert
 from worker.events import announce_invoice, announce_payment
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
 from worker.settings import settings
@@ -221,6 +223,8 @@ def _succeed(
         return
     if payment.is_settled and payment.provider_transaction_id != intent.provider_id:
         _tell_of_second_charge(session, payment, intent, cause)
+    if payment.status == Status.CANCELED:
+        _tell_of_canceled(session, payment, intent, cause)
     # A refund that fails may bring a payment back to succeeded; a late event of it must not.
     if payment.is_settled or not payment.move_if_allowed(
         Status.SUCCEEDED, because=cause.but(f"captured {captured}")
@@ -258,11 +262,42 @@ def _tell_of_second_charge(
         what="second_charge",
         because=cause.but(f"{intent.provider_id} has captured {intent.captured} as well"),
     )
+    alert(
+        session,
+        "second_charge",
+        severity=Severity.CRITICAL,
+        subject=payment,
+        message=f"The payment {payment.id} was charged twice: {payment.provider_transaction_id} "
+        f"and {intent.provider_id}. Give one back at the provider.",
+    )
+
+
+def _tell_of_canceled(session: Session, payment: Transaction, intent: Intent, cause: Cause) -> None:
+    """What was given up is not taken up again: only a person can give the money back."""
+    told = cause.but(f"{intent.provider_id} has captured {intent.captured} all the same")
+    note(session, payment, what="paid_though_canceled", because=told)
+    alert(
+        session,
+        "paid_though_canceled",
+        severity=Severity.CRITICAL,
+        subject=payment,
+        message=f"The payment {payment.id} was canceled, and {intent.provider_id} has captured "
+        f"{intent.captured} all the same. Give it back at the provider.",
+    )
 
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:
     invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
     is_paid = credit(session, invoice, captured, because=cause)
+    if invoice.due.amount < 0 or invoice.status == InvoiceStatus.VOID:
+        alert(
+            session,
+            "overpaid",
+            severity=Severity.CRITICAL,
+            subject=invoice,
+            message=f"{captured} came for the invoice {invoice.number}, which lacked less or is "
+            f"void. Refund the payment {payment.id}, or the part that is too much.",
+        )
     announce_invoice(session, "invoice.paid" if is_paid else "invoice.updated", invoice)
 
 

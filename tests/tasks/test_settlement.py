@@ -6,9 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import select
 
+from models.alerts import Alert
 from models.clock import now
 from models.ids import new_id
+from models.invoices import InvoiceStatus
+from models.invoices import lock as lock_invoice
 from models.money import Money
 from models.timeline import Cause, history
 from models.transactions import Status, Transaction, lock_existing
@@ -58,6 +62,42 @@ def test_a_second_intent_that_succeeds_is_told_and_changes_no_money(customer, ca
     assert payment.payment_processor_id == first.charge_id
     assert told(customer, payment_id).count("second_charge") == 1
     assert f"charged twice: also by {second.provider_id}" in caplog.text
+
+
+def alerts_about(row_id) -> list[str]:
+    with transaction() as session:
+        return list(session.scalars(select(Alert.kind).where(Alert.subject_id == row_id)))
+
+
+def test_a_second_charge_is_for_a_person(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    for _ in range(3):
+        apply(customer, payment_id, intent(IntentStatus.SUCCEEDED))
+    assert alerts_about(payment_id) == ["second_charge"]
+
+
+def test_what_was_given_up_and_is_paid_all_the_same_is_for_a_person(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id), status=Status.CANCELED)
+    payment = apply(customer, payment_id, intent(IntentStatus.SUCCEEDED))
+    assert (payment.status, payment.amount_captured) == (Status.CANCELED, 0)
+    assert alerts_about(payment_id) == ["paid_though_canceled"]
+
+
+@pytest.mark.parametrize("status", [InvoiceStatus.PAID, InvoiceStatus.VOID])
+def test_money_that_no_invoice_lacks_is_for_a_person(customer, status):
+    invoice_id = make_invoice(customer.company_id)
+    declined = make_payment(customer, invoice_id, status=Status.FAILED)
+    if status is InvoiceStatus.PAID:
+        paid = make_payment(customer, invoice_id)
+        apply(customer, paid, intent(IntentStatus.SUCCEEDED))
+    else:
+        with transaction(company_id=customer.company_id) as session:
+            invoice = lock_invoice(session, invoice_id)
+            assert invoice is not None
+            invoice.move_to(status, because=BY_EVENT)
+    assert alerts_about(invoice_id) == []
+    assert apply(customer, declined, intent(IntentStatus.SUCCEEDED)).status == Status.SUCCEEDED
+    assert alerts_about(invoice_id) == ["overpaid"]
 
 
 def test_the_same_intent_heard_twice_is_no_second_charge(customer):
