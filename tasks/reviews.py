@@ -82,8 +82,8 @@ def _claim(
     **_said: object,
 ) -> Matter | None:
     payment = lock_existing(session, UUID(transaction_id))
-    if payment.status != Status.NEEDS_REVIEW:
-        _refuse(session, debt, payment, Refused(f"The payment is {payment.status} by now."))
+    if (refusal := _not_in_review(payment)) is not None:
+        _refuse(session, debt, payment, refusal)
         return None
     ids = [payment.provider_transaction_id, *(attempt.provider_id for attempt in payment.attempts)]
     return Matter(
@@ -213,11 +213,20 @@ def _record(session: Session, debt: Debt, matter: Matter, intent: Intent | None)
     _end(session, debt, payment, {"provider_transaction_id": matter.provider_id})
 
 
-def _objection(session: Session, payment: Transaction, intent: Intent | None) -> Refused | None:
+def _not_in_review(payment: Transaction) -> Refused | None:
     if payment.status != Status.NEEDS_REVIEW:
         return Refused(f"The payment is {payment.status} by now.")
-    if intent is None:
-        return None
+    attempt = payment.open_attempt
+    if attempt is not None and attempt.is_leased(now()):
+        # What that call does nobody can know yet, whatever was seen before it.
+        return Refused("The provider is being asked just now; try again.", "unavailable")
+    return None
+
+
+def _objection(session: Session, payment: Transaction, intent: Intent | None) -> Refused | None:
+    refusal = _not_in_review(payment)
+    if refusal is not None or intent is None:
+        return refusal
     same = select(Transaction.id).where(
         Transaction.provider_transaction_id == intent.provider_id, Transaction.id != payment.id
     )

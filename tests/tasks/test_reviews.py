@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from models import invariants
 from models.alerts import Alert
+from models.clock import now
 from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.locks import lock_existing
@@ -17,6 +18,7 @@ from models.outbox import enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import REVIEW_REFUSED, REVIEW_SETTLED, Cause, history
 from models.transactions import AttemptStatus, Provider, Status, Transaction
+from tasks import reviews
 from tasks.handover import hand_over, hand_over_refund
 from tests.bell import ring
 from worker.database import in_transaction, transaction
@@ -128,6 +130,34 @@ def test_what_the_provider_has_charged_cannot_be_failed_or_canceled_by_hand(shop
     for outcome in ("failed", "canceled"):
         why = refused(shop, payment_id, outcome)
         assert why == f"conflict: The provider says that {intent_id} is succeeded."
+
+
+def test_what_is_being_called_for_cannot_be_failed_or_canceled_by_hand(shop):
+    payment_id = unheard(shop, shop.card(), "drop_before")
+    with shop.session() as session:
+        owed = enqueue(session, "lookups.resolve", transaction_id=payment_id)
+        lock_existing(session, Transaction, payment_id).attempts[-1].lease(now(), for_s=60)
+    for outcome in ("failed", "canceled"):
+        assert "unavailable: The provider is being asked" in refused(shop, payment_id, outcome)
+    with shop.session() as session:
+        lock_existing(session, Transaction, payment_id).attempts[-1].lease(now(), for_s=-1)
+    ring(owed.task, owed.id)
+    assert stands(shop, payment_id)[0] == Status.SUCCEEDED
+    assert shop.charges(payment_id) == 1
+
+
+def test_a_call_that_began_while_the_provider_was_asked_by_hand_is_waited_for(shop, monkeypatch):
+    payment_id = unheard(shop, shop.card(), "drop_before")
+
+    def ask_slowly(*asked):
+        with shop.session() as session:
+            lock_existing(session, Transaction, payment_id).attempts[-1].lease(now(), for_s=60)
+        return iter(())
+
+    monkeypatch.setattr(reviews, "_intents", ask_slowly)
+    line = settle(shop, payment_id, "failed")
+    assert (line["what"], line["kind"]) == (REVIEW_REFUSED, "unavailable")
+    assert stands(shop, payment_id)[0] == Status.NEEDS_REVIEW
 
 
 def test_what_the_provider_has_not_charged_cannot_be_settled_as_paid(shop):
