@@ -29,7 +29,7 @@ from tasks.claims import PAID_OTHERWISE, Claim, Earlier, is_due, request_of, sup
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
-from worker.app import Debt, calling_task
+from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
 from worker.gateways import gateway_for
 from worker.gateways.base import (
@@ -188,6 +188,8 @@ class Ended:
     """An attempt that has ended while a call for it was open."""
 
     claim: Claim
+    # After this no call for it can have been executed.
+    until: datetime
 
 
 def _claim_ended(
@@ -200,18 +202,28 @@ def _claim_ended(
         return None
     if debt.waits_for(session, attempt.provider):
         return None
-    return Ended(Claim(attempt.id, payment.id, attempt.provider, request_of(attempt)))
+    return Ended(
+        Claim(attempt.id, payment.id, attempt.provider, request_of(attempt)),
+        until=attempt.finished_at + timedelta(seconds=settings().claim_lease_s),
+    )
 
 
 @calling_task("lookups.recheck", claim=_claim_ended)
 def recheck(debt: Debt, ended: Ended) -> None:
-    """Look whether an attempt that was refused has charged after all. Safe twice: it only looks."""
+    """Look whether an attempt that was refused has charged after all. Safe twice: it only looks.
+
+    A provider's list may be hours behind; until then it is asked again.
+    """
     claim = ended.claim
-    found = gateway_for(claim.provider).find(
-        transaction_id=claim.transaction_id,
-        customer=claim.request.customer,
-        key=claim.request.key,
-    )
+    try:
+        found = gateway_for(claim.provider).find(
+            transaction_id=claim.transaction_id,
+            customer=claim.request.customer,
+            key=claim.request.key,
+            until=ended.until,
+        )
+    except Unavailable as error:
+        raise Later(str(error), after_s=look_up_after(1).total_seconds()) from None
     in_transaction(_record_rechecked, debt.company_id, debt, claim, found)
 
 
@@ -223,7 +235,9 @@ def _record_rechecked(session: Session, debt: Debt, claim: Claim, found: list[In
         # Of what was declined or canceled the end is known already.
         if intent.status not in (IntentStatus.DECLINED, IntentStatus.CANCELED):
             cause = debt.cause("it was refused, and there all the same")
-            settlement.apply(session, payment, attempt, intent, cause=cause)
+            # Where the list knows no attempts it may be another's.
+            behind = settlement.attempt_behind(payment, intent) or attempt
+            settlement.apply(session, payment, behind, intent, cause=cause)
 
 
 def _payment_to_look_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from models.clock import now
 from models.ids import new_id
 from models.money import Money
-from models.outbox import Owed, enqueue
+from models.outbox import RETRIES, Owed, OwedStatus, enqueue
 from models.timeline import history
 from models.transactions import AttemptStatus, PaymentAttempt, Status, Transaction, start_attempt
 from tasks import lookups
@@ -43,8 +44,11 @@ class Provider:
         self.answers: list[Intent | Exception] = []
         self.key_life_s = 23 * 3600
         self.finds_at_once = True
+        self.reaches_to: datetime | None = None
 
-    def find(self, **_asked):
+    def find(self, *, until=None, **_asked):
+        if self.reaches_to is not None and (until is None or until > self.reaches_to):
+            raise Unavailable(message="The list is behind.", code="look_up_lags")
         return self.has
 
     def charge(self, _request):
@@ -176,6 +180,21 @@ def test_a_call_that_was_open_when_its_attempt_ended_is_looked_for_once_more(
     shop.ring()
     became = (Status.SUCCEEDED, AttemptStatus.SUCCEEDED)
     assert shop.stands() == (became if is_there else (Status.FAILED, AttemptStatus.REJECTED))
+    assert shop.owed() == []
+
+
+def test_a_list_that_lags_behind_is_asked_again_and_is_no_failure(shop, provider):
+    shop.hear(shop.second, REFUSED)
+    shop.hear(shop.first, OutcomeUnknown(message="No answer in time."))
+    provider.reaches_to = now()
+    for _ in range(RETRIES + 2):
+        shop.ring()
+    [owed] = shop.owed()
+    assert (owed.status, owed.failures) == (OwedStatus.OWED, 0)
+    assert owed.due_at > now() + timedelta(minutes=4)
+    # It was open no longer than a lease, so what is listed up to there is all.
+    provider.reaches_to = now() + timedelta(seconds=settings().claim_lease_s + 1)
+    shop.ring()
     assert shop.owed() == []
 
 
