@@ -65,7 +65,7 @@ def apply(
         attempt_id=attempt.id if attempt else cause.attempt_id,
         provider_request_id=intent.provider_request_id or cause.provider_request_id,
     )
-    if _is_overtaken(payment, attempt) and intent.status is not IntentStatus.SUCCEEDED:
+    if _is_overtaken(payment, attempt, intent) and intent.status is not IntentStatus.SUCCEEDED:
         _hear_of_earlier(session, payment, attempt, intent, cause)
         return
     _adopt(payment, attempt, intent)
@@ -152,13 +152,15 @@ def fail(
     )
 
 
-def _is_overtaken(payment: Transaction, attempt: PaymentAttempt | None) -> bool:
-    """Whether a later attempt may have been sent, which the payment's state is now about."""
-    return attempt is not None and any(
-        later.status != AttemptStatus.REJECTED
-        for later in payment.attempts
-        if later.number > attempt.number
-    )
+def _is_overtaken(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent) -> bool:
+    """Whether a later attempt may have been sent, which the payment's state is now about.
+
+    What is declined and then canceled was closed for the later one, even if that was not sent.
+    """
+    later = [each for each in payment.attempts if attempt and each.number > attempt.number]
+    if intent.status is IntentStatus.CANCELED and payment.status == Status.FAILED:
+        return bool(later)
+    return any(each.status != AttemptStatus.REJECTED for each in later)
 
 
 def _hear_of_earlier(

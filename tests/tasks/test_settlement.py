@@ -15,7 +15,14 @@ from models.invoices import InvoiceStatus
 from models.invoices import lock as lock_invoice
 from models.money import Money
 from models.timeline import Cause, history
-from models.transactions import Status, Transaction, lock_existing
+from models.transactions import (
+    AttemptStatus,
+    Dunning,
+    Status,
+    Transaction,
+    lock_existing,
+    start_attempt,
+)
 from tasks import settlement
 from tests.factories import Customer, make_invoice, make_payment
 from worker.database import in_transaction, transaction
@@ -106,6 +113,30 @@ def test_the_same_intent_heard_twice_is_no_second_charge(customer):
     apply(customer, payment_id, only)
     apply(customer, payment_id, replace(only))
     assert "second_charge" not in told(customer, payment_id)
+
+
+def test_what_was_closed_for_a_retry_that_was_not_sent_leaves_the_ladder_standing(customer):
+    payment_id = make_payment(
+        customer,
+        make_invoice(customer.company_id),
+        status=Status.FAILED,
+        dunning=Dunning.SCHEDULED,
+        next_retry_at=now(),
+    )
+    closed = intent(IntentStatus.CANCELED)
+    with transaction(company_id=customer.company_id) as session:
+        payment = lock_existing(session, payment_id)
+        for status in (AttemptStatus.DECLINED, AttemptStatus.REJECTED):
+            attempt = start_attempt(payment, {})
+            attempt.status, attempt.finished_at = status, now()
+            session.flush()
+        payment.attempts[0].provider_id = closed.provider_id
+    payment = apply(customer, payment_id, closed)
+    assert (payment.status, payment.dunning) == (Status.FAILED, Dunning.SCHEDULED)
+    assert payment.next_retry_at is not None
+    # One that the customer took up again, and left, has come to its end.
+    apply(customer, payment_id, replace(closed, status=IntentStatus.REQUIRES_ACTION))
+    assert apply(customer, payment_id, closed).status == Status.CANCELED
 
 
 @pytest.mark.parametrize("status", [IntentStatus.REQUIRES_ACTION, IntentStatus.PROCESSING])
