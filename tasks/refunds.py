@@ -184,7 +184,7 @@ def _record(
         if refund.status == RefundStatus.PROCESSING:
             fail(session, payment, refund, outcome.message, cause=cause.but(str(outcome)))
         return
-    apply(session, payment, refund, outcome, cause=cause)
+    _believe(session, payment, refund, outcome, cause)
 
 
 def _is_open(debt: Debt, claim: Claim, outcome: GatewayError) -> bool:
@@ -287,12 +287,15 @@ def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause
 def hear(session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause) -> None:
     """Apply what an event tells of a refund; adopt one that was made at the provider.
 
-    What is not final may be older than what is known: then the provider is asked.
+    What is not final may be older than what is known, and so may word of a success be of one that
+    has failed: then the provider is asked.
     """
     refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
     status = _STATUSES[answer.state]
     is_news = refund.status != status and refund.can_move_to(status)
-    if is_news and answer.state in _UNDER_WAY and refund.status != RefundStatus.PENDING:
+    is_doubted = refund.status == RefundStatus.FAILED and answer.state is RefundState.SUCCEEDED
+    is_older = answer.state in _UNDER_WAY and refund.status != RefundStatus.PENDING
+    if is_doubted or (is_news and is_older):
         enqueue(session, "refunds.collect", transaction_id=payment.id)
         return
     apply(session, payment, refund, answer, cause=cause)
@@ -323,4 +326,25 @@ def _record_collected(
     for answer in found:
         cause = debt.cause("the provider's list of refunds")
         refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
-        apply(session, payment, refund, answer, cause=cause)
+        _believe(session, payment, refund, answer, cause)
+
+
+def _believe(
+    session: Session, payment: Transaction, refund: Refund, answer: RefundAnswer, cause: Cause
+) -> None:
+    """Apply what the provider has just answered; what no move allows is for a person."""
+    apply(session, payment, refund, answer, cause=cause)
+    if refund.status != RefundStatus.FAILED or answer.state not in _GOES_OUT:
+        return
+    money = Money(refund.amount, payment.currency)
+    alert(
+        session,
+        "refund_gone_out",
+        severity=Severity.CRITICAL,
+        subject=refund,
+        message=f"A refund of {money} has failed here, and the provider says that it is "
+        f"{answer.state} ({answer.provider_id}): do not give it back again.",
+    )
+
+
+_GOES_OUT = (*_UNDER_WAY, RefundState.SUCCEEDED)

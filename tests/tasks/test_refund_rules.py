@@ -7,10 +7,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
+from models import locks
 from models.ids import new_id
 from models.ledger import Account
 from models.outbox import Owed, enqueue
 from models.refunds import Refund, RefundReason
+from models.timeline import Cause
+from models.transactions import lock_existing
+from tasks import refunds
 from tests.bell import ring
 from tests.factories import add_invoice
 from tests.tasks.provider_events import alerts_of, balance, broken, deliver, events_of, refunds_at
@@ -208,6 +212,29 @@ def test_a_refund_in_the_dashboard_before_ours_is_answered(shop, paid):
     assert refund_of(shop, refund_id).status == "failed"
     assert stands(shop, paid) == ("partially_refunded", 60)
     assert broken(shop) == []
+
+
+def test_a_refund_that_has_failed_here_and_gone_out_there_is_for_a_person(shop, paid):
+    shop.sandbox.control.fault("drop_after", path="/v1/refunds")
+    refund_id, owed_id = ask(shop, paid)
+    ring("refunds.send", owed_id)
+    with shop.session() as session:
+        payment = lock_existing(session, paid)
+        refund = locks.lock_existing(session, Refund, refund_id)
+        refunds.fail(session, payment, refund, "Settled by hand.", cause=Cause(why="a test"))
+    deliver(shop, events_of(shop, REFUND))
+    assert stands(shop, paid) == ("succeeded", 0)
+    assert ("refund_gone_out", True) in alerts_of(shop)
+
+
+def test_a_stale_success_of_a_refund_that_failed_since_alarms_nobody(shop, paid):
+    refund_id, owed_id = ask(shop, paid)
+    ring("refunds.send", owed_id)
+    shop.sandbox.control.move_refund(refund_of(shop, refund_id).provider_refund_id, "failed")
+    events = events_of(shop, REFUND)
+    deliver(shop, reversed(events))
+    assert refund_of(shop, refund_id).status == "failed"
+    assert "refund_gone_out" not in dict(alerts_of(shop))
 
 
 def test_a_refund_in_the_dashboard_leaves_too_little_for_one_that_was_not_sent(shop, paid):
