@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from threading import Thread
 from uuid import UUID, uuid4
 
 import pytest
 
+from models import invoices
 from models.invoices import InvoiceStatus
 from models.methods import PaymentMethod
+from models.money import Money
 from models.policies import stored_policy
-from models.timeline import history
+from models.timeline import Cause, history
 from models.transactions import Dunning, Status, Trigger, lock
 from tests.tasks.dunning_shop import Shop, opened
 from tests.web.visitor import problem_of
@@ -322,6 +325,14 @@ def test_who_must_confirm_gets_the_secret_of_the_same_intent(owner, shop):
     assert len(shop.attempts(payment_id)) == 1
     with shop.session() as session:
         assert secret not in str([line.detail for line in history(session, [payment_id])])
+
+
+def test_an_intent_of_more_than_is_due_by_now_is_not_resumed(owner, shop):
+    payment_id = shop.pay(shop.card("pm_card_authenticationRequired"), off_session=True)
+    with shop.session() as session:
+        invoice = invoices.lock(session, shop.payment(payment_id).invoice_id)
+        invoices.credit(session, invoice, Money(Decimal(60), "INR"), because=Cause(why="a test"))
+    conflict(owner.post(f"{PAYMENTS}/{payment_id}/resume"), "Only 40.00 INR")
 
 
 def test_only_what_waits_for_the_customer_is_resumed(owner, shop):

@@ -193,6 +193,9 @@ def resume_payment(session: Session, path: PaymentPath) -> Begun:
     invoice = session.get_one(Invoice, payment.invoice_id)
     if reason := dunning.in_the_way(invoice):
         raise Problem("conflict", f"Nothing can be paid: {reason}.")
+    if payment.amount > invoice.due.amount:
+        told = f"Only {invoice.due} of it are still due: begin a new payment."
+        raise Problem("conflict", told)
     if open_of_invoice(session, invoice.id) not in (None, payment.id):
         refuse_second(session, invoice.id)
     return Begun(payment.id, _ask_to_resume(session, payment.id))
