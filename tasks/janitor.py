@@ -31,6 +31,7 @@ from models.refunds import Refund
 from models.timeline import Cause, note
 from models.transactions import Status, Transaction, lock, lock_existing
 from tasks import settlement
+from tasks.claims import is_due
 from tasks.handover import KIND, hand_over, hand_over_refund, tell
 from worker.alerts import resolve
 from worker.app import Debt, calling_task, periodic
@@ -139,6 +140,8 @@ class Abandoned:
     provider: str
     intent_id: str
     key: str
+    # Whether its invoice still lacks the money: else what is approved is given up as well.
+    is_due: bool
 
 
 def _claim_abandoned(
@@ -156,7 +159,13 @@ def _claim_abandoned(
         return None
     # A debt a try, and so a key a try: a saved 500 would be answered again and again.
     key = f"abandon-{debt.id}"
-    return Abandoned(payment.id, payment.payment_method, payment.provider_transaction_id, key)
+    return Abandoned(
+        payment.id,
+        payment.payment_method,
+        payment.provider_transaction_id,
+        key,
+        is_due(session, payment),
+    )
 
 
 @calling_task("janitor.abandon", claim=_claim_abandoned)
@@ -180,7 +189,8 @@ def _close(gateway: Gateway, abandoned: Abandoned) -> Intent:
     except Rejected:
         pass  # where what is left expires by itself, canceling it knows that
     else:
-        if intent.status is not IntentStatus.REQUIRES_ACTION or intent.is_approved:
+        is_being_paid = intent.is_approved and abandoned.is_due
+        if intent.status is not IntentStatus.REQUIRES_ACTION or is_being_paid:
             return intent
     return gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
 

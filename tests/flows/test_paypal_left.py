@@ -6,6 +6,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from models.cursors import ProviderCursor
+from models.invoices import InvoiceStatus
+from models.invoices import lock as lock_invoice
+from models.timeline import Cause
 from models.transactions import Status, Transaction
 from models.webhooks import FETCHED, PaymentWebhook
 from tasks import janitor, missed
@@ -46,6 +49,22 @@ def test_an_order_that_was_approved_unheard_is_captured_and_not_given_up(till: T
     assert till.payment(payment.id).status == Status.SUCCEEDED
     till.judge()
     assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_an_order_that_was_approved_of_an_invoice_that_is_void_is_given_up(till: Till) -> None:
+    payment = till.pay()
+    with transaction(company_id=till.company_id) as session:
+        invoice = lock_invoice(session, payment.invoice_id)
+        assert invoice is not None
+        invoice.move_to(InvoiceStatus.VOID, because=Cause(why="a mistake"))
+    till.approve(payment)
+    till.settle()
+    assert till.told(payment).count("not_captured") == 1
+    till.advance("25h")
+    assert sweep_and_work(till).status == Status.CANCELED
+    till.work(later=True)
+    assert till.told(payment).count("not_captured") == 1
+    assert till.taken() == {}
 
 
 @pytest.fixture
