@@ -249,6 +249,7 @@ PUBLIC = {
     "pages.openapi",
     "probe.echo",
     "probe.fail",
+    "webhooks.receive_paypal",
     "webhooks.receive_stripe",
 }
 
