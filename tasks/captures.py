@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models import locks
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
-from models.outbox import enqueue
+from models.outbox import Owed, enqueue
 from models.timeline import note
 from models.transactions import (
     AttemptStatus,
@@ -33,6 +33,7 @@ from worker.app import Debt, calling_task
 from worker.database import in_transaction
 from worker.gateways import gateway_for
 from worker.gateways.base import (
+    Advice,
     Declined,
     GatewayError,
     Intent,
@@ -91,7 +92,11 @@ def _claim(
     if attempt is not None and attempt.is_leased(moment):
         debt.defer(session, until=attempt.leased_until or moment, why="somebody is calling")
         return None
-    if attempt is None or not _may_capture(session, debt, payment, attempt):
+    if (
+        attempt is None
+        or _has_answered(session, debt, attempt)
+        or not _may_capture(session, debt, payment, attempt)
+    ):
         debt.end(session)
         return Nothing(_told(payment))
     if debt.waits_for(session, attempt.provider):
@@ -126,6 +131,19 @@ def _attempt_of(payment: Transaction, order_id: str | None) -> PaymentAttempt | 
     return waiting
 
 
+def _has_answered(session: Session, debt: Debt, attempt: PaymentAttempt) -> bool:
+    """Whether an attempt has ended since the capture was asked for: its end is the answer.
+
+    The customer's return and the provider's event both ask; what was declined to the first is not
+    tried again for the second. Who approves anew after a decline asks anew; what was refused for
+    good, or is for a person, is not for whoever pays to approve again.
+    """
+    if attempt.finished_at is None:
+        return False
+    asked = session.get_one(Owed, debt.id)
+    return asked.created_at <= attempt.finished_at or attempt.advice in _FOR_GOOD
+
+
 def _may_capture(
     session: Session, debt: Debt, payment: Transaction, attempt: PaymentAttempt
 ) -> bool:
@@ -149,6 +167,7 @@ def _may_capture(
     return False
 
 
+_FOR_GOOD = (Advice.STOP, Advice.STOP_AND_REVIEW, Advice.LOOK_UP)
 _DONE_WITH = (AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.CANCELED)
 
 

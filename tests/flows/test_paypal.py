@@ -114,6 +114,30 @@ def test_an_order_that_is_approved_while_another_attempt_is_open_takes_no_money(
     assert till.owed("payments.capture") == []
 
 
+def test_a_decline_answers_whoever_asked_for_the_capture_before_it(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment, "instrument_declined@example.com")
+    till.capture(payment)
+    till.deliver()
+    till.work("webhooks.verify")
+    assert len(till.owed("payments.capture")) == 2
+    till.settle()
+    assert till.payment(payment.id).status == Status.FAILED
+    assert [attempt.status for attempt in till.attempts(payment)] == [AttemptStatus.DECLINED]
+
+
+def test_an_order_that_was_refused_for_good_is_not_captured_again(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment, "transaction_refused@example.com")
+    till.capture(payment)
+    till.work()
+    till.settle()  # the event of the approval comes after the refusal
+    till.capture(payment)
+    till.settle()
+    assert till.payment(payment.id).status == Status.FAILED
+    assert [attempt.status for attempt in till.attempts(payment)] == [AttemptStatus.DECLINED]
+
+
 def declined_twice(till: Till, *, comes_by_bank: str = "0.00") -> Transaction:
     """A payment whose order was declined, and then the order of a retry with a kept method."""
     payment = till.pay()
