@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from models.transactions import AttemptStatus, Status, Transaction
-from tests.flows.paypal_till import Till
+from tests.flows.paypal_till import Till, follow
 
 ORDERS = "/v2/checkout/orders"
 CAPTURE = "/v2/checkout/orders/*/capture"
@@ -62,9 +62,20 @@ def test_what_surely_was_not_executed_is_sent_again_with_the_same_key(till: Till
 
 def test_within_the_keys_life_it_is_sent_again(till: Till) -> None:
     payment = pay_and_lose(till, "drop_before")
-    till.advance("5h29m")
+    till.advance("4h29m")
     assert look(till, payment).status == Status.SUCCEEDED
     till.judge()
+
+
+def test_a_clock_that_is_set_back_by_an_hour_sends_no_key_that_paypal_has_forgotten(
+    till: Till,
+) -> None:
+    payment = pay_and_lose(till, "drop_before")
+    till.book.fault("reporting_late", **HOURS_BEHIND)
+    till.advance("6h1m")
+    follow(till.book.clock()["ahead_s"] - 3600)
+    look(till, payment)
+    assert till.taken() == {}
 
 
 @pytest.mark.parametrize("age", ["5h59m", "6h1m"])
