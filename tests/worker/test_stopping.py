@@ -1,13 +1,14 @@
-"""A stop signal that comes while a task is handed to the pool."""
+"""A worker that is told to stop: when nothing runs any more, and while a task is handed over."""
 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import SimpleNamespace
 
-from worker.stopping import let_the_holder_in
+from worker.stopping import end_with_the_work, let_the_holder_in
 
 
 def test_a_pool_that_is_stopped_while_it_is_handed_a_task_ends():
@@ -32,6 +33,31 @@ def test_a_pool_that_is_stopped_while_it_is_handed_a_task_ends():
     # A daemon, for without the preparation it never ends, and keeps a lock of all pools with it.
     threading.Thread(target=hand_over, daemon=True).start()
     assert ended.wait(5)
+
+
+def prepared(monkeypatch, running, timeout_s):
+    """A worker as Celery's consumer knows it."""
+    monkeypatch.setattr("worker.stopping.state.active_requests", running)
+    conf = SimpleNamespace(worker_soft_shutdown_timeout=timeout_s)
+    controller = SimpleNamespace(app=SimpleNamespace(conf=conf))
+    end_with_the_work(SimpleNamespace(controller=controller))
+    return controller
+
+
+def test_a_worker_waits_for_what_runs_and_no_longer(monkeypatch):
+    running = {"a task"}
+    worker = prepared(monkeypatch, running, timeout_s=30)
+    threading.Timer(0.2, running.clear).start()
+    began = time.monotonic()
+    worker.wait_for_soft_shutdown()
+    assert 0.2 <= time.monotonic() - began < 10
+
+
+def test_a_worker_waits_no_longer_than_it_may(monkeypatch):
+    worker = prepared(monkeypatch, {"a task"}, timeout_s=0.2)
+    began = time.monotonic()
+    worker.wait_for_soft_shutdown()
+    assert 0.2 <= time.monotonic() - began < 10
 
 
 def test_a_worker_of_processes_has_no_such_pool():
