@@ -7,12 +7,14 @@ PayPal itself, by the order or the capture that it belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.base import across_companies, turn_to
+from models.clock import now
 from models.disputes import Dispute
 from models.methods import PaymentMethod
 from models.outbox import enqueue
@@ -21,6 +23,7 @@ from models.transactions import PaymentAttempt, Provider, Status, Transaction, l
 from tasks import disputes, kept_methods, refunds, settlement
 from tasks.handlers import About, Body, Handler, NotYet
 from worker import telemetry
+from worker.app import Later
 from worker.gateways.paypal.disputes import capture_in, custom_id_in, dispute_of
 from worker.gateways.paypal.translate import (
     intent_of_capture,
@@ -32,6 +35,9 @@ from worker.gateways.paypal.translate import (
 
 Effect = Callable[[Session, Transaction, Body, Cause], None]
 
+# What a dispute takes may be told before the dispute is.
+DISPUTE_MAY_COME = timedelta(hours=1)
+ASK_AGAIN_S = 300.0
 BECAUSE = "an event tells whose it is only by the object that it names"
 
 
@@ -163,12 +169,25 @@ def _reversed(session: Session, payment: Transaction, body: Body, cause: Cause) 
     """PayPal has taken a payment back itself, and tells that as a refund.
 
     What a dispute takes is booked by the dispute, so it is not booked a second time.
+
+    Raises:
+        Later: it is new, and a dispute of it may be on its way.
     """
     known = select(Dispute.id).where(Dispute.transaction_id == payment.id).limit(1)
-    if session.scalar(known) is None:
-        _refund(session, payment, body, cause)
-    else:
+    if session.scalar(known) is not None:
         note(session, payment, what="reversed", because=cause.but("taken for its dispute"))
+    elif _is_new(body):
+        raise Later("its dispute may be on its way", after_s=ASK_AGAIN_S)
+    else:
+        _refund(session, payment, body, cause)
+
+
+def _is_new(body: Body) -> bool:
+    try:
+        made_at = datetime.fromisoformat(str(body.get("create_time")))
+    except ValueError:
+        return False
+    return made_at.tzinfo is not None and now() < made_at + DISPUTE_MAY_COME
 
 
 def _disputed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:

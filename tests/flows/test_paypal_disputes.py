@@ -86,10 +86,31 @@ def test_an_inquiry_that_ends_well_is_closed(till: Till) -> None:
     assert (ended.status, ended.amount_withdrawn) == (DisputeStatus.WARNING_CLOSED, Decimal(0))
 
 
+def test_a_reversal_that_is_told_before_its_dispute_is_booked_once(till: Till) -> None:
+    payment = paid(till)
+    till.book.dispute(capture=payment.payment_processor_id, stage="CHARGEBACK")
+    till.book.end_dispute(till.book.book()["disputes"][0]["dispute_id"], "lost")
+    for event in till.sent():
+        if event["type"] == "PAYMENT.CAPTURE.REVERSED":
+            assert till.post(event["body"], event["headers"]).status_code == 200
+    till.work()
+    assert till.payment(payment.id).amount_refunded == 0
+    till.settle()
+    till.advance("2h")
+    till.work(later=True)
+    till.judge()
+    assert dispute_of(till).amount_withdrawn == Decimal(100)
+    assert till.payment(payment.id).amount_refunded == 0
+    assert "reversed" in till.told(payment)
+
+
 def test_a_reversal_without_a_dispute_is_money_that_is_gone(till: Till) -> None:
     payment = paid(till)
     till.book.reverse(payment.payment_processor_id)
     till.settle()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    till.advance("2h")
+    till.work(later=True)
     payment = till.payment(payment.id)
     assert (payment.status, payment.amount_refunded) == (Status.REFUNDED, Decimal(100))
     assert till.violations() == []
