@@ -9,6 +9,7 @@ from threading import Thread
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
 from models import invoices
 from models.invoices import InvoiceStatus
@@ -16,7 +17,7 @@ from models.methods import PaymentMethod
 from models.money import Money
 from models.policies import stored_policy
 from models.timeline import Cause, history
-from models.transactions import Dunning, Status, Trigger, lock
+from models.transactions import Dunning, Status, Transaction, Trigger, lock
 from tests.tasks.dunning_shop import Shop, opened
 from tests.web.visitor import problem_of
 
@@ -248,6 +249,19 @@ def test_a_card_that_was_refused_for_good_is_not_retried(owner, shop):
     payment_id = shop.pay(shop.card("pm_sandbox_decline_stolen_card"))
     conflict(retry(owner, shop, payment_id), "refused for good")
     assert len(shop.attempts(payment_id)) == 1
+
+
+def test_a_card_that_was_refused_for_good_begins_no_other_payment(owner, shop):
+    card = shop.card("pm_sandbox_decline_stolen_card")
+    shop.pay(card)
+    invoice_id = shop.invoice()
+    body = {"invoice_id": str(invoice_id), "amount": "100.00", "payment_method_id": str(card)}
+    conflict(owner.post(f"{PAYMENTS}/create-intent", body, **ASYNC), "refused for good")
+    with shop.session() as session:
+        begun = select(Transaction.id).where(Transaction.invoice_id == invoice_id)
+        assert session.scalars(begun).all() == []
+    body["payment_method_id"] = str(shop.card())
+    assert owner.post(f"{PAYMENTS}/create-intent", body, **ASYNC).status_code == 202
 
 
 def test_a_retry_names_a_method_that_can_be_charged(owner, shop):

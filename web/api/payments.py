@@ -11,7 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models import dunning, invoices
+from models import cards, dunning, invoices
+from models.cards import Declines
+from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.money import InvalidAmount, amount_of
@@ -270,7 +272,16 @@ def _method(session: Session, body: NewIntent) -> PaymentMethod | None:
     method = session.get(PaymentMethod, method_id, with_for_update=held, populate_existing=True)
     if method is None or not method.is_active:
         raise invalid("payment_method_id", "is not an active payment method of the company")
+    refuse_forbidden(session, method)
     return method
+
+
+def refuse_forbidden(session: Session, method: PaymentMethod) -> Declines:
+    """Return what a method's card has met; 409 if its bank has forbidden any other try."""
+    declines = cards.declines_of(session, cards.card_of(method), moment=now())
+    if declines.is_refused:
+        raise Problem("conflict", "The card is refused for good. Give another one.")
+    return declines
 
 
 def _provider(body: NewIntent, method: PaymentMethod | None) -> Provider:

@@ -22,6 +22,7 @@ from web.api.payments import (
     IntentAnswer,
     PaymentPath,
     ask_for_intent,
+    refuse_forbidden,
     refuse_second,
     tell_intent,
 )
@@ -140,15 +141,12 @@ def _own(session: Session, payment: Transaction) -> PaymentMethod:
 
 def _refuse_hopeless(session: Session, payment: Transaction, method: PaymentMethod) -> None:
     """Refuse what the card's bank or network has forbidden; it would be fined, not paid."""
-    card = cards.card_of(method)
-    declines = cards.declines_of(session, card, moment=now())
-    if declines.is_refused:
-        raise Problem("conflict", "The card is refused for good. Give another one.")
+    declines = refuse_forbidden(session, method)
     if declines.is_spent and declines.frees_at is not None:
         told = declines.frees_at.isoformat(timespec="seconds")
         raise Problem("conflict", f"The card was declined too often; it may be tried from {told}.")
     last = _last_attempt(payment)
-    if last is not None and last.fingerprint == card and _must_authenticate(last):
+    if last is not None and last.fingerprint == cards.card_of(method) and _must_authenticate(last):
         raise Problem("conflict", "The customer must confirm it: resume the payment instead.")
 
 
