@@ -155,7 +155,7 @@ def _tell(
             severity=Severity.WARNING,
             subject=payment,
             message=f"The payment {payment.id} was refused and is not tried again unseen. "
-            "Look at its timeline, then retry it by hand or settle it otherwise.",
+            "Look at its timeline; then retry it by hand, or have the invoice paid otherwise.",
         )
 
 

@@ -187,6 +187,8 @@ class ProviderBreaker:
         """Tell what became of a call that ends now. Never raises."""
         with self._lock:
             moment = time.monotonic()
+            if moment > self._told_at + self._limits.window_s / PARTS:
+                self._successes = 0  # of another part of the window than what is told now
             self._successes += not has_failed
             is_soon = moment < self._told_at + TOLD_EVERY_S and moment < self._closed_until
             if not has_failed and is_soon:

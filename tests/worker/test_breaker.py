@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -95,6 +96,16 @@ def test_failures_that_are_long_past_do_not_count(several):
     fail(one, 4)
     assert one.standing().state is State.CLOSED
     fail(one, 1)
+    assert one.standing().state is State.OPEN
+
+
+def test_successes_that_were_kept_back_do_not_count_for_a_later_part(several):
+    one = several.of_a_process(replace(LIMITS, window_s=1.2))
+    assert one.wait_s("a caller") == 0
+    succeed(one, 20)  # all but the first wait to be told
+    until = time.monotonic() + 0.3
+    wait_for(lambda: time.monotonic() > until)
+    fail(one, LIMITS.failures)
     assert one.standing().state is State.OPEN
 
 
