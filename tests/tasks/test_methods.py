@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import stripe
 from sqlalchemy import select
 
 from models import wallet
@@ -141,6 +142,29 @@ def test_the_first_method_is_the_default_and_what_was_given_up_is_tried_with_it(
     assert (ours.default(), ours.restarts()) == (third, [str(third)])
     assert ours.told(second) == ["attached"]
     assert ours.told(third) == ["attached", "default"]
+
+
+def test_an_error_that_the_key_has_saved_keeps_no_card_out(ours, provider):
+    ours.keep()
+    provider.control.fault("server_error", path="/v1/payment_methods/*", executed=False)
+    second = ours.keep("pm_card_mastercard")
+    assert kept_for(provider, ours.row(second).provider_id)
+    assert provider.control.faults() == []
+
+
+def test_a_card_that_is_kept_though_the_answer_was_an_error_is_found(ours, provider):
+    customer = kept_for(provider, ours.row(ours.keep()).provider_id)
+    client = stripe.StripeClient("sk_test_sandbox", base_addresses={"api": provider.url})
+    made = client.v1.payment_methods.create({"type": "card", "card": {"token": "tok_visa"}})
+    provider.control.fault("server_error", path="/v1/payment_methods/*", executed=True)
+    method_id = ours.keep(made.id)
+    assert ours.row(method_id).provider_id == made.id
+    attached = [
+        each["id"]
+        for each in provider.control.book()["payment_methods"]
+        if each["customer"] == customer
+    ]
+    assert len(attached) == 2
 
 
 def test_a_replaced_method_leaves_its_place_and_is_forgotten(ours, provider):

@@ -11,12 +11,14 @@ from uuid import UUID
 import orjson
 import stripe
 
+from models.clock import now
 from worker.gateways.base import (
     ChargeRequest,
     DisputeAnswer,
     Intent,
     MethodAnswer,
     MissedEvent,
+    OutcomeUnknown,
     RefundAnswer,
     RefundRequest,
     Rejected,
@@ -42,6 +44,7 @@ stripe.enable_telemetry = False
 # At DEBUG it logs whole bodies, client secrets among them.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
+SERVER_ERROR = 500
 THREADS = 64  # a worker's threads: each keeps a connection
 UNEXPECTED_STATE = "payment_intent_unexpected_state"  # it moved on before we came
 CLOCK_MARGIN_S = 86_400  # Stripe's clock against ours, generously
@@ -85,22 +88,32 @@ class StripeGateway:
         )
 
     def attach_method(self, *, key: str, customer: str, token: str, type: str) -> MethodAnswer:  # noqa: A002  the protocol's word
-        """Keep a `tok_…` or `pm_…` for `customer`. What is attached already stays as it is."""
+        """Keep a `tok_…` or `pm_…` for `customer`. What is attached already stays as it is.
+
+        An error of Stripe's own is looked behind: its key would repeat it for a day.
+        """
         method = self._method_of_token(key, token, type) if token.startswith("tok_") else token
         try:
-            return write(
-                "payment_methods.attach",
-                lambda: self._client.payment_methods.attach(
-                    method, {"customer": customer}, {"idempotency_key": f"{key}:attach"}
-                ),
-                method_of,
-                is_theirs=True,
-            )
-        except Rejected:
-            kept = self._kept_method(method, customer)
-            if kept is None:
+            return self._attach(f"{key}:attach", method, customer)
+        except (Rejected, OutcomeUnknown) as error:
+            is_saved = (error.http_status or 0) >= SERVER_ERROR
+            if isinstance(error, OutcomeUnknown) and not is_saved:
                 raise
-            return kept
+            kept = self._kept_method(method, customer)
+            if kept is None and not is_saved:
+                raise
+        # Under another key: no money moves, and what is attached twice is attached once.
+        return kept or self._attach(f"{key}:attach-{now():%d%H%M}", method, customer)
+
+    def _attach(self, key: str, method: str, customer: str) -> MethodAnswer:
+        return write(
+            "payment_methods.attach",
+            lambda: self._client.payment_methods.attach(
+                method, {"customer": customer}, {"idempotency_key": key}
+            ),
+            method_of,
+            is_theirs=True,
+        )
 
     def _method_of_token(self, key: str, token: str, type: str) -> str:  # noqa: A002
         if type != "card":
