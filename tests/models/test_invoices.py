@@ -7,9 +7,19 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from models.invoices import Invoice, InvoiceLine, line_amount, lines_of, lock
+from models import locks
+from models.invoices import (
+    Invoice,
+    InvoiceLine,
+    credit,
+    line_amount,
+    lines_of,
+    lock,
+    reopen,
+)
 from models.ledger import Account, LedgerEntry
 from models.money import Money
+from models.timeline import Cause, history
 from tests.factories import make_company, make_invoice
 from worker.database import transaction
 
@@ -81,3 +91,20 @@ def test_an_issued_invoice_is_owed_in_the_ledger(customer):
         (Account.RECEIVABLE, Decimal("12.50"), "EUR"),
         (Account.REVENUE, Decimal("-12.50"), "EUR"),
     }
+
+
+@pytest.mark.parametrize(
+    ("paid", "status", "what"), [("40.00", "open", "reversal"), ("100.00", "open", "move")]
+)
+def test_what_was_never_paid_is_due_again(customer, paid, status, what):
+    because = Cause(why="of another customer")
+    invoice_id = make_invoice(customer.company_id)
+    with transaction(company_id=customer.company_id) as session:
+        invoice = locks.lock_existing(session, Invoice, invoice_id)
+        credit(session, invoice, Money(Decimal(paid), "INR"), because=because)
+        reopen(session, invoice, Money(Decimal(paid), "INR"), because=because)
+    with transaction(company_id=customer.company_id) as session:
+        invoice = session.get_one(Invoice, invoice_id)
+        assert (invoice.status, invoice.amount_paid, invoice.paid_at) == (status, 0, None)
+        last = history(session, [invoice_id])[-1]
+        assert (last.what, last.why) == (what, f"{paid} INR was never paid")
