@@ -15,7 +15,7 @@ from worker.settings import settings
 
 HALVES = (0, 1)
 # One a test process, where there are two.
-CPU_S = 30
+CPU_S = 15
 # Of each; the servers take about as much again.
 MOST = 500
 BATCH = 10
