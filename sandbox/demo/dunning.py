@@ -14,7 +14,7 @@ from typing import TypeVar
 from requests import RequestException
 
 from sandbox.demo.company import Api, Channel
-from sandbox.demo.payment import LINES, table_of, wait_for_webhook
+from sandbox.demo.payment import LINES, table_of, wait_for_line, wait_for_webhook
 from sandbox.demo.screen import Json, Screen, Unexpected
 from sandbox.standin.control import Refused
 from sandbox.stripe.control import Control
@@ -158,7 +158,7 @@ def _show_dunning(api: Api, screen: Screen, invoice: Json, *, retries: int) -> N
 def _show_end(api: Api, screen: Screen, channel: Channel, invoice: Json, payment: Json) -> None:
     """Show that the invoice is paid, and how it came about."""
     _wait(channel, screen, invoice, "invoice.paid", 0)
-    event = screen.timed(
+    screen.timed(
         "webhook",
         lambda: wait_for_webhook(api, payment["transaction_id"]),
         lambda one: f"signed webhook {one['why']} applied ({one['event_id']})",
@@ -169,13 +169,12 @@ def _show_end(api: Api, screen: Screen, channel: Channel, invoice: Json, payment
     dunning = api.get(f"invoices/{invoice['id']}/dunning")
     if dunning["next_retry_at"] is not None or dunning["retries_made"] != len(WAITS_H):
         raise Unexpected(f"The ladder still stands at {dunning['next_retry_at']}.")
-    notices = [line for line in event["lines"] if line["what"] == "notice"]
-    if not notices:
-        raise Unexpected("No notice was owed to the customer.")
+    told = wait_for_line(api, payment["transaction_id"], "notice", "payment_recovered")
+    notices = [line for line in told["lines"] if line["what"] == "notice"]
     print("\n    Notices owed to the customer")
     screen.table([("at", "notice"), *((_date(line["at"]), line["why"]) for line in notices)])
     print("\n  The payment's timeline\n")
-    screen.table(table_of(event["lines"], is_dated=True))
+    screen.table(table_of(told["lines"], is_dated=True))
     print()
 
 

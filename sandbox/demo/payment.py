@@ -17,14 +17,19 @@ LINES = [
 
 def wait_for_webhook(api: Api, payment_id: str) -> Json:
     """Return the line of the timeline that tells of it, and all `lines`."""
+    return wait_for_line(api, payment_id, "event", WEBHOOK)
+
+
+def wait_for_line(api: Api, payment_id: str, what: str, why: str) -> Json:
+    """Return a line of a payment's timeline once it is there, and all `lines`."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         lines = api.get(f"payments/{payment_id}/timeline")["data"]
         for line in lines:
-            if line["what"] == "event" and line["why"] == WEBHOOK:
+            if (line["what"], line["why"]) == (what, why):
                 return {"lines": lines, **line}
         time.sleep(0.02)
-    raise Unexpected(f"The webhook {WEBHOOK} did not arrive within {PATIENCE_S:.0f} s.")
+    raise Unexpected(f"The {what} {why} did not arrive within {PATIENCE_S:.0f} s.")
 
 
 def table_of(lines: list[Json], *, is_dated: bool = False) -> list[tuple[str, ...]]:
