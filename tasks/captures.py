@@ -28,6 +28,7 @@ from models.transactions import (
     start_attempt,
 )
 from tasks import kept_methods, settlement
+from tasks.payments import leave_unknown
 from worker import crash, replies, telemetry
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
@@ -42,7 +43,6 @@ from worker.gateways.base import (
     Unavailable,
 )
 from worker.settings import settings
-from worker.tally import tally
 
 # In which an attempt may be captured: it waits for the customer, or nobody knows what a capture
 # did, or its caller has died.
@@ -218,7 +218,7 @@ def _record(
     elif isinstance(outcome, Unavailable):
         _try_again(session, payment, attempt, outcome, debt)
     elif isinstance(outcome, OutcomeUnknown):
-        _look_up(session, payment, attempt, outcome, debt)
+        leave_unknown(session, payment, attempt, outcome, debt)
     elif isinstance(outcome, Declined | Rejected):
         settlement.fail(session, payment, attempt, outcome, cause=cause)
     return _told(payment, outcome)
@@ -247,26 +247,6 @@ def _try_again(
         order_id=attempt.provider_id,
         tries=tries,
         due_at=now() + timedelta(seconds=wait_s),
-    )
-
-
-def _look_up(
-    session: Session,
-    payment: Transaction,
-    attempt: PaymentAttempt,
-    outcome: OutcomeUnknown,
-    debt: Debt,
-) -> None:
-    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
-    attempt.status = AttemptStatus.UNKNOWN
-    attempt.leased_until = None
-    tally(session, "payments.unknown", provider=attempt.provider)
-    note(session, payment, what="unknown", because=debt.cause(f"outcome unknown: {outcome}"))
-    enqueue(
-        session,
-        "lookups.resolve",
-        transaction_id=payment.id,
-        due_at=now() + timedelta(seconds=settings().resolve_after_s),
     )
 
 

@@ -176,7 +176,7 @@ def record(session: Session, debt: Debt, claim: Claim, outcome: Outcome) -> dict
         elif isinstance(outcome, Unavailable):
             _try_again(session, payment, attempt, outcome, debt)
         elif isinstance(outcome, OutcomeUnknown):
-            _leave_unknown(session, payment, attempt, outcome, debt)
+            leave_unknown(session, payment, attempt, outcome, debt)
         else:
             settlement.fail(session, payment, attempt, outcome, cause=cause)
     return _told(payment, outcome)
@@ -260,7 +260,7 @@ def _hear_late(
     elif not isinstance(outcome, OutcomeUnknown):
         return
     elif attempt.status == AttemptStatus.WAITING:
-        _leave_unknown(session, payment, attempt, outcome, debt)
+        leave_unknown(session, payment, attempt, outcome, debt)
     elif attempt.finished_at is not None and attempt.status != AttemptStatus.SUCCEEDED:
         owe_another_look(session, attempt)
 
@@ -322,7 +322,7 @@ def _try_again(
     note(session, payment, what="wait", because=because)
 
 
-def _leave_unknown(
+def leave_unknown(
     session: Session,
     payment: Transaction,
     attempt: PaymentAttempt,

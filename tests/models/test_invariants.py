@@ -33,6 +33,23 @@ from worker.database import engine
 BECAUSE = Cause(why="a test")
 
 
+def _add_event(session, payment):
+    """An event that was handled, with its line in the payment's timeline."""
+    event_id = f"evt_{payment.id}"
+    session.add(
+        PaymentWebhook(
+            event_type="payment_intent.succeeded",
+            provider="stripe",
+            provider_event_id=event_id,
+            payload={},
+            status=WebhookStatus.COMPLETED,
+            company_id=payment.company_id,
+            transaction_id=payment.id,
+        )
+    )
+    note(session, payment, what="event", because=Cause(why="event", event_id=event_id))
+
+
 @pytest.fixture
 def book(customer):
     """A company whose invoice of 100 is paid, of which 40 were given back and 30 are disputed."""
@@ -82,18 +99,7 @@ def book(customer):
             **ids,
         )
         del ids["dispute_id"]
-        session.add(
-            PaymentWebhook(
-                event_type="payment_intent.succeeded",
-                provider="stripe",
-                provider_event_id=f"evt_{payment_id}",
-                payload={},
-                status=WebhookStatus.COMPLETED,
-                **ids,
-            )
-        )
-        event = Cause(why="event", event_id=f"evt_{payment_id}")
-        note(session, payment, what="event", because=event)
+        _add_event(session, payment)
         session.flush()
         before = set(check(session, limit=100_000))
         yield session, payment, before
