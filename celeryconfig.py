@@ -1,5 +1,7 @@
 """Celery: broker, queues, acknowledgement, limits and beat. Each value says why."""
 
+from datetime import UTC, datetime
+
 from kombu import Queue
 
 from models.outbox import queue_of
@@ -67,8 +69,16 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
 timezone = "UTC"
+# Beat takes what it has never rung as rung just now: who deploys more often than an entry rings
+# would never hear it. As rung long ago it is due at the start of each beat.
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 beat_schedule = {
-    name: {"task": name, "schedule": every_s, "options": {"expires": max(every_s, 30.0)}}
+    name: {
+        "task": name,
+        "schedule": every_s,
+        "last_run_at": LONG_AGO,
+        "options": {"expires": max(every_s, 30.0)},
+    }
     for name, every_s in entries(
         sweep_every_s=settings().outbox_sweep_every_s,
         missed_every_s=settings().missed_events_every_s,
