@@ -45,6 +45,8 @@ DEFAULTS = {
 }
 SANDBOX_KEY = "sk_test_sandbox"
 SANDBOX_CLIENT = "sandbox"
+# What `.env.example` says where the payer comes back to: nobody's choice, so it moves with PORT.
+RETURN_URL = f"http://{LOOPBACK}:{DEFAULT_PORTS['PORT']}/"
 PAYPAL_ROOT = VAR / "sandbox" / "paypal" / "root.pem"
 # Where the stand-in for PayPal, as the Procfile starts it, leaves the root of its certificates.
 
@@ -170,6 +172,8 @@ def choose_ports(places: Places) -> None:
     """
     for name in ("PORT", "FLOWER_PORT"):
         places.port(name)
+    if places.environ.get("PAYPAL_RETURN_URL", RETURN_URL) == RETURN_URL:
+        places.environ["PAYPAL_RETURN_URL"] = f"{places.site}/"
     webhooks = f"{places.site}/api/v1/webhooks"
     if places.has_own_stripe:
         clock = (places.folder / "sandbox" / "clock").absolute()

@@ -119,6 +119,21 @@ def test_the_sandbox_learns_where_the_web_is_and_the_gateway_where_the_sandbox_i
     assert environ["PAYPAL_TRUST_STORE"].endswith("/sandbox/paypal/root.pem")
 
 
+@pytest.mark.parametrize("told", [{}, {"PAYPAL_RETURN_URL": Settings().paypal_return_url}])
+def test_the_payer_comes_back_to_where_the_web_is(told, tmp_path):
+    port = str(free_port())
+    places = read_places({"PORT": port, **told}, folder=tmp_path, dotenv=tmp_path / "no")
+    choose_ports(places)
+    assert places.environ["PAYPAL_RETURN_URL"] == f"http://127.0.0.1:{port}/"
+
+
+def test_the_payer_comes_back_to_where_somebody_says(tmp_path):
+    own = {"PAYPAL_RETURN_URL": "https://shop.example/back"}
+    places = read_places(own, folder=tmp_path, dotenv=tmp_path / "no")
+    choose_ports(places)
+    assert places.environ["PAYPAL_RETURN_URL"] == own["PAYPAL_RETURN_URL"]
+
+
 def test_with_a_key_of_stripes_own_there_is_no_sandbox(tmp_path):
     places = read_places({"STRIPE_API_KEY": "sk_test_51own"}, dotenv=tmp_path / "no")
     choose_ports(places)
