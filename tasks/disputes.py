@@ -34,6 +34,7 @@ from models.notifications import owe_notice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
+from models.webhooks import PaymentWebhook, WebhookStatus
 from tasks.dispute_states import adopt, apply, book, locked
 from tasks.handover import OUR_ACCESS
 from worker import crash, replies
@@ -162,9 +163,31 @@ def trace(debt: Debt, stray: Stray) -> None:
 
 def _record_traced(session: Session, debt: Debt, payment_id: UUID, answer: DisputeAnswer) -> None:
     debt.end(session)
+    said = debt.arguments
+    event = _lock_ignored(session, said["provider"], said.get("event_id"))
     payment = lock_existing(session, payment_id)
-    cause = replace(debt.cause("found by its intent"), event_id=debt.arguments.get("event_id"))
+    cause = replace(debt.cause("found by its intent"), event_id=said.get("event_id"))
+    if event is not None:
+        event.status = WebhookStatus.COMPLETED
+        event.company_id, event.transaction_id = payment.company_id, payment.id
+        event.handled_at = now()
+        note(session, payment, what="event", because=cause)
     hear(session, payment, answer, cause=cause)
+
+
+def _lock_ignored(session: Session, provider: str, event_id: str | None) -> PaymentWebhook | None:
+    """Return the event that asked for a trace, locked, unless it was handled meanwhile."""
+    return session.scalars(
+        select(PaymentWebhook)
+        .where(
+            PaymentWebhook.provider == provider,
+            # Our own: nobody can ask for the intent of an event of a connected account's.
+            PaymentWebhook.account == "",
+            PaymentWebhook.provider_event_id == event_id,
+            PaymentWebhook.status == WebhookStatus.IGNORED,
+        )
+        .with_for_update()
+    ).one_or_none()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from models.ledger import Account
 from models.notifications import Notification
 from models.outbox import Owed
 from models.refunds import left_to_refund
-from models.timeline import history
+from models.timeline import Timeline, history
 from models.transactions import PaymentAttempt, lock_existing
 from models.webhooks import WebhookStatus
 from tasks import disputes
@@ -182,6 +182,13 @@ def test_a_dispute_of_a_charge_whose_answer_was_lost_is_traced(shop, paid):
     assert [dispute.provider_dispute_id for dispute in disputes_of(shop)] == [dispute_id]
     assert balance(shop, Account.DISPUTES) == 100
     assert shop.payment(paid).is_disputed
+    # What was traced was handled, once: handing the events over again changes nothing.
+    told = events_of(shop, DISPUTE)
+    assert deliver(shop, told) == [WebhookStatus.COMPLETED] * 2
+    with shop.session() as session:
+        lines = session.scalars(select(Timeline).where(Timeline.what == "event")).all()
+    assert sorted(line.event_id for line in lines) == sorted(event["id"] for event in told)
+    assert {line.subject_id for line in lines} == {paid}
 
 
 def test_a_dispute_of_somebody_elses_payment_is_let_go(shop):
