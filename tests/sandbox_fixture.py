@@ -21,6 +21,7 @@ import stripe
 
 from sandbox.paypal.control import Control as PayPalControl
 from sandbox.stripe.control import Control
+from tests.waiting import PATIENCE_S
 
 API_KEY = "sk_test_sandbox"
 WEBHOOK_SECRET = "whsec_tests"
@@ -75,7 +76,7 @@ class StandInProcess:
     def _end(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         if self.process.stdout:
             self.process.stdout.close()
 

@@ -38,7 +38,7 @@ from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.stripe.control import Control
 from tests.client import Client
 from tests.servers import make_empty_database
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from worker.passwords import hash_password
 from worker.queues import SUBJECTS
 
@@ -116,12 +116,12 @@ class Part:
             )
         return self
 
-    def wait_ready(self, timeout_s: float = 60) -> Self:
+    def wait_ready(self) -> Self:
         def holds() -> object:
             assert self.is_running, f"{self.name} ended:\n{last_lines(self.log, 20)}"
             return self._is_ready(self)
 
-        wait_for(holds, timeout_s)
+        wait_for(holds)
         return self
 
     def start(self, **environ: str) -> Self:
@@ -138,7 +138,7 @@ class Part:
         self.signal(signal.SIGKILL)
         self.wait_dead()
 
-    def wait_dead(self, timeout_s: float = 30) -> None:
+    def wait_dead(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until it has ended by itself, as at a crash point."""
         assert self._child is not None
         self._child.wait(timeout_s)
@@ -363,7 +363,7 @@ class System:
             session.flush()
         return Client.signed_in(self.web_url, email, PASSWORD)
 
-    def wait_until(self, holds: Callable[[], object], timeout_s: float = 30) -> None:
+    def wait_until(self, holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Wait on a condition; when it does not come about, show what the parts said last."""
         try:
             wait_for(holds, timeout_s)

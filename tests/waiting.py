@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# What comes about does so in a second or two; on a machine with ten other things to do it takes
+# long. Nobody waits for longer than it takes, so patience costs only a failure its time.
+PATIENCE_S = 120.0
 
-def wait_for(holds: Callable[[], object], timeout_s: float = 30) -> None:
+
+def wait_for(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
     """Return when it holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not holds():

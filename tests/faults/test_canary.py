@@ -17,7 +17,7 @@ from tests.client import Client
 from tests.faults.events import post_event
 from tests.invariants import judge
 from tests.system import BIN, System
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from tests.web.api.shop import add_card, bill, pay
 
 # The stand-ins, whose own these secrets are.
@@ -44,7 +44,7 @@ class Watch:
         wait_for(lambda: self._client.ping() and self.commands)
         yield
         self._client.echo(self._mark)
-        watcher.join(30)
+        watcher.join(PATIENCE_S)
         self._client.close()
 
     def _listen(self) -> None:

@@ -68,9 +68,9 @@ def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_ur
             answers = list(pool.map(pay, orders))
         answered_s = time.monotonic() - began
         assert {answer.status_code for answer in answers} <= {200, 201, 202}
-        system.wait_until(lambda: count_paid(system) == PAYMENTS, 120)
+        system.wait_until(lambda: count_paid(system) == PAYMENTS)
         paid_s = time.monotonic() - began
-        judge(system, timeout_s=120)
+        judge(system)
         quiet_s = time.monotonic() - began
 
         assert len({answer.json()["transaction_id"] for answer in answers}) == PAYMENTS

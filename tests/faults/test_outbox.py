@@ -81,7 +81,7 @@ def test_what_is_owed_is_sent_at_once_when_the_broker_lost_its_data(system, till
     wait_for_sweeps(system, sweeper, 2)
     assert system.redis.llen("payments") == BACKLOG
     system.redis.flushall()
-    system.wait_until(lambda: system.redis.llen("payments") == BACKLOG, 10)
+    system.wait_until(lambda: system.redis.llen("payments") == BACKLOG)
     wait_for_sweeps(system, sweeper, 2)
     assert system.redis.llen("payments") == BACKLOG
     with system.session() as session:

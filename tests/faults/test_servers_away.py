@@ -23,7 +23,7 @@ from tests.faults.events import post_event
 from tests.faults.till import Till, owed
 from tests.invariants import judge
 from tests.system import System
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from tests.web.api.shop import INTENTS
 
 CALLERS = 8
@@ -85,13 +85,13 @@ class Load:
         if kind is not None:
             self._invoices.clear()
         for caller in self._callers:
-            caller.result(120)
+            caller.result(PATIENCE_S)
         self._pool.shutdown()
 
     def wait_for_more(self, number: int) -> None:
         """Wait for so many more answers, or until all is paid."""
         before = len(self.replies)
-        wait_for(lambda: len(self.replies) >= before + number or not self._invoices, 60)
+        wait_for(lambda: len(self.replies) >= before + number or not self._invoices)
 
     def since(self, began: float) -> list[Reply]:
         return [reply for reply in self.replies if reply.began >= began]
@@ -144,7 +144,7 @@ def load(till: Till) -> Load:
 def all_is_done(load: Load) -> None:
     """Every payment that was taken is paid, every event handled, nothing twice."""
     system = load.till.system
-    judge(system, timeout_s=60)
+    judge(system)
     assert len(load.payments) == INVOICES
     assert {load.till.payment(each).status for each in load.payments} == {"succeeded"}
     with system.session() as session:

@@ -89,11 +89,11 @@ def test_workers_killed_at_any_moment_lose_no_message(marks):
     for _ in range(KILLS):
         done = len(marks.marked())
         worker.launch()
-        wait_for(lambda done=done: len(marks.marked()) > done + 20, 60)
+        wait_for(lambda done=done: len(marks.marked()) > done + 20)
         worker.kill()
     assert marks.left() > 0
     worker.launch()
-    wait_for(lambda: marks.left() == 0, 60)
+    wait_for(lambda: marks.left() == 0)
     times = Counter(marks.marked())
     assert set(times) == set(range(MESSAGES))
     # Again runs only what was held by one that was killed: running, or done and not told yet.
@@ -104,10 +104,10 @@ def test_workers_killed_at_any_moment_lose_no_message(marks):
 def test_what_a_killed_worker_held_comes_again_and_says_so(marks):
     marks.send("mark_redelivered", {})
     worker = marks.worker().launch()
-    wait_for(lambda: marks.marked() == [0], 60)
+    wait_for(lambda: marks.marked() == [0])
     worker.kill()
     worker.launch()
-    wait_for(lambda: marks.marked() == [0, 1], 60)
+    wait_for(lambda: marks.marked() == [0, 1])
     wait_for(lambda: marks.left() == 0)
 
 
@@ -122,7 +122,7 @@ def test_a_worker_told_to_go_finishes_gives_back_and_leaves_nothing_unacknowledg
     assert marks.client.hlen("unacked") == 0
     assert sum(map(marks.client.llen, QUEUES)) == 20 - len(done)
     worker.launch()
-    wait_for(lambda: marks.left() == 0, 60)
+    wait_for(lambda: marks.left() == 0)
     assert sorted(marks.marked()) == list(range(20))
 
 
@@ -195,7 +195,7 @@ def test_workers_answer_remote_control(marks):
 def test_a_full_worker_wakes_for_the_next_message_as_soon_as_a_thread_is_free(marks):
     marks.send("mark", *[{"number": n, "wait_s": 0.05} for n in range(80)])
     worker = marks.worker().launch()
-    wait_for(lambda: marks.left() == 0, 60)
+    wait_for(lambda: marks.left() == 0)
     assert sorted(marks.marked()) == list(range(80))
     worker.signal(signal.SIGTERM)
     worker.wait_dead()

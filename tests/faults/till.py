@@ -129,8 +129,8 @@ class Till:
                 for line in history(session, [payment_id])
             ]
 
-    def wait_for(self, payment_id: UUID, *statuses: str, timeout_s: float = 30) -> Transaction:
-        self.system.wait_until(lambda: self.payment(payment_id).status in statuses, timeout_s)
+    def wait_for(self, payment_id: UUID, *statuses: str) -> Transaction:
+        self.system.wait_until(lambda: self.payment(payment_id).status in statuses)
         return self.payment(payment_id)
 
 

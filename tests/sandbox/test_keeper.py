@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from sandbox.children import Child, Missing, keeper_argv
-from tests.waiting import is_alive, wait_for
+from tests.waiting import PATIENCE_S, is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_exit_code_of_a_command_passes_through(code):
-    assert Child(["sh", "-c", f"exit {code}"]).wait(10) == code
+    assert Child(["sh", "-c", f"exit {code}"]).wait(PATIENCE_S) == code
 
 
 def test_a_command_that_does_not_exist_is_missing_and_shows_no_traceback(tmp_path):
@@ -70,7 +70,7 @@ def test_an_orphan_in_a_session_of_its_own_ends_with_its_command(tmp_path):
     wait_for(lambda: told.exists() and told.read_text().endswith("\n"))
     orphan = int(told.read_text())
     os.kill(child.pid, signal.SIGKILL)
-    assert child.wait(10) == 128 + signal.SIGKILL
+    assert child.wait(PATIENCE_S) == 128 + signal.SIGKILL
     assert not is_alive(orphan)
 
 

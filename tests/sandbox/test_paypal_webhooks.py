@@ -75,7 +75,7 @@ def test_a_payment_is_told_by_an_event_that_is_signed(
 ) -> None:
     capture = paypal_shop.capture_of(paypal_shop.pay(custom_id="t1"))
 
-    wait_for(lambda: caught.events, 10)
+    wait_for(lambda: caught.events)
     [event] = caught.events
     assert (event["event_type"], event["resource_type"]) == (PAID, "capture")
     assert (event["resource"]["id"], event["resource"]["custom_id"]) == (capture["id"], "t1")
@@ -87,7 +87,7 @@ def test_a_body_that_was_changed_is_not_what_was_signed(paypal: PayPalProcess) -
     with catching(lambda body, headers: kept.append((body, headers)) or {}) as listening:
         paypal.control.webhooks(url=listening.url)
         PayPalShop(paypal).pay()
-        wait_for(lambda: kept, 10)
+        wait_for(lambda: kept)
     body, headers = kept[0]
     assert check(body, headers)["event_type"] == PAID
     with pytest.raises(InvalidSignature):
@@ -108,7 +108,7 @@ def test_the_certificate_is_at_two_addresses_and_needs_no_token(paypal: PayPalPr
 def test_an_event_is_sent_again_until_it_is_taken(paypal_shop: PayPalShop, caught: Catcher) -> None:
     caught.refuse = 3
     paypal_shop.pay()
-    wait_for(lambda: caught.events, 10)
+    wait_for(lambda: caught.events)
     paypal_shop.control.wait_quiet()
     statuses = Counter(entry["status"] for entry in paypal_shop.control.deliveries())
     assert statuses == {503: 3, 200: 1}
@@ -118,7 +118,7 @@ def test_after_25_tries_paypal_gives_up(paypal_shop: PayPalShop, caught: Catcher
     paypal_shop.control.webhooks(retry_most_ms=1)
     caught.refuse = 100
     paypal_shop.pay()
-    wait_for(lambda: len(paypal_shop.control.deliveries()) >= 25, 10)
+    wait_for(lambda: len(paypal_shop.control.deliveries()) >= 25)
     paypal_shop.control.wait_quiet()
     assert len(paypal_shop.control.deliveries()) == 25
     assert caught.events == []
@@ -128,7 +128,7 @@ def test_what_was_lost_is_listed_and_sent_again(paypal_shop: PayPalShop, caught:
     paypal_shop.control.webhooks(drop=1)
     capture = paypal_shop.capture_of(paypal_shop.pay())["id"]
     paypal_shop.pay()
-    wait_for(lambda: caught.events, 10)
+    wait_for(lambda: caught.events)
 
     listed = paypal_shop.get(EVENTS, transaction_id=capture)
     [event] = listed["events"]
@@ -136,7 +136,7 @@ def test_what_was_lost_is_listed_and_sent_again(paypal_shop: PayPalShop, caught:
     assert event["id"] not in [one["id"] for one in caught.events]
     paypal_shop.post(f"{EVENTS}/{event['id']}/resend", {})
 
-    wait_for(lambda: event["id"] in [one["id"] for one in caught.events], 10)
+    wait_for(lambda: event["id"] in [one["id"] for one in caught.events])
     assert paypal_shop.get(f"{EVENTS}/{event['id']}") == event
 
 
@@ -182,6 +182,6 @@ def test_events_come_twice_and_in_reverse_on_command(
     paypal_shop.control.webhooks(duplicates=1, reorder=4, one_at_a_time=True)
     capture = paypal_shop.capture_of(paypal_shop.pay())["id"]
     paypal_shop.refund(capture)
-    wait_for(lambda: len(caught.events) == 4, 10)
+    wait_for(lambda: len(caught.events) == 4)
     assert types(caught) == ["PAYMENT.CAPTURE.REFUNDED"] * 2 + [PAID] * 2
     assert len({event["id"] for event in caught.events}) == 2

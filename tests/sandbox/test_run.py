@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.children import free_port, is_free
-from tests.waiting import is_alive, wait_for
+from tests.waiting import PATIENCE_S, is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
@@ -136,7 +136,7 @@ def test_it_says_where_everything_is_and_stops_at_ctrl_c(run):
     assert len(run.remaining()) > 4
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert time.monotonic() - began < 30
     assert run.remaining() == []
     assert "Traceback" not in run.said()
@@ -153,7 +153,7 @@ def test_what_hears_no_signal_and_what_it_started_end_within_30_s(run, tmp_path)
     pids = [int(pid) for pid in pids_file.read_text().split()]
     assert all(is_alive(pid) for pid in pids)
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert not any(is_alive(pid) for pid in pids)
     assert run.remaining() == []
 
@@ -173,7 +173,7 @@ def test_it_ends_with_the_make_that_started_it_when_make_alone_is_told(run, how)
     make = run.start_by_make()
     run.wait_until_ready()
     make.send_signal(how)
-    assert make.wait(30) != 0
+    assert make.wait(PATIENCE_S) != 0
     wait_for(lambda: run.remaining() == [])
     assert "Traceback" not in run.said()
 
@@ -199,13 +199,13 @@ def test_a_private_server_that_is_killed_is_started_again(run, server, port):
     wait_for(lambda: not is_alive(pid))
     wait_for(lambda: not is_free(int(run.environ[port])))
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert run.remaining() == []
 
 
 def test_a_process_that_keeps_failing_ends_the_run_with_its_code(run):
     run.lines["worker"] = "exit 7"
-    assert run.start().wait(60) == 7
+    assert run.start().wait(PATIENCE_S) == 7
     assert run.remaining() == []
 
 
@@ -213,7 +213,7 @@ def test_a_second_run_in_one_checkout_is_refused_and_harms_nothing(run):
     first = run.start()
     run.wait_until_ready()
     second = run.start()
-    assert second.wait(30) == 2
+    assert second.wait(PATIENCE_S) == 2
     assert f"already runs in this checkout (pid {first.pid})" in run.said()
     assert first.poll() is None
     assert (run.folder / "run" / "env").exists()
@@ -221,14 +221,14 @@ def test_a_second_run_in_one_checkout_is_refused_and_harms_nothing(run):
 
 def test_a_port_given_by_number_and_taken_is_named(run):
     with socket.create_server(("127.0.0.1", int(run.environ["FLOWER_PORT"]))):
-        assert run.start().wait(30) == 2
+        assert run.start().wait(PATIENCE_S) == 2
     assert f"FLOWER_PORT: port {run.environ['FLOWER_PORT']} is taken" in run.said()
     assert "Traceback" not in run.said()
 
 
 def test_a_failing_release_stops_everything_and_shows_its_words(run):
     run.lines["release"] = "echo no such table; exit 1"
-    assert run.start().wait(60) == 2
+    assert run.start().wait(PATIENCE_S) == 2
     assert "no such table" in run.said()
     assert run.remaining() == []
 
@@ -236,7 +236,7 @@ def test_a_failing_release_stops_everything_and_shows_its_words(run):
 @pytest.mark.parametrize("code", [0, 5])
 def test_a_command_runs_when_all_is_up_and_gives_its_exit_code(run, code):
     check = f'test -n "$DATABASE_URL" && echo it ran; exit {code}'
-    assert run.start("sh", "-c", check).wait(60) == code
+    assert run.start("sh", "-c", check).wait(PATIENCE_S) == code
     assert "it ran" in run.said()
     assert run.remaining() == []
 
@@ -244,14 +244,14 @@ def test_a_command_runs_when_all_is_up_and_gives_its_exit_code(run, code):
 def test_given_servers_are_used_and_none_is_started(run, server_environ):
     run.environ |= server_environ
     run.lines["release"] = 'echo "$DATABASE_URL"'
-    assert run.start("true").wait(60) == 0
+    assert run.start("true").wait(PATIENCE_S) == 0
     assert server_environ["DATABASE_URL"] in run.said()
     assert not (run.folder / "servers").exists()
 
 
 def test_the_settings_of_a_run_are_for_its_owner_alone_and_go_with_it(run):
     env = run.folder / "run" / "env"
-    run.start("sh", "-c", f". {env}; stat -c %a:%n {env}; echo $REDIS_URL").wait(60)
+    run.start("sh", "-c", f". {env}; stat -c %a:%n {env}; echo $REDIS_URL").wait(PATIENCE_S)
     assert f"600:{env}" in run.said()
     assert f"@127.0.0.1:{run.environ['REDIS_PORT']}/0" in run.said()
     assert not env.exists()

@@ -56,7 +56,7 @@ def test_events_come_twice_on_command(shop: Shop, catcher: Catcher) -> None:
 
     shop.pay(1000, "inr")
 
-    wait_for(lambda: len(catcher.events) >= 9, 10)
+    wait_for(lambda: len(catcher.events) >= 9)
     shop.control.wait_quiet()
     counts = Counter(event["id"] for event in catcher.events)
     assert sorted(counts.values()) == [3, 3, 3]
@@ -68,7 +68,7 @@ def test_events_come_in_reverse_on_command(shop: Shop, catcher: Catcher) -> None
 
     shop.pay(1000, "inr")
 
-    wait_for(lambda: len(catcher.events) == 3, 10)
+    wait_for(lambda: len(catcher.events) == 3)
     assert catcher.types == PAID[::-1]
 
 

@@ -72,7 +72,7 @@ class Catcher:
         return [event["type"] for event in self.events]
 
     def wait_for(self, *types: str) -> None:
-        wait_for(lambda: set(types) <= set(self.types), 10)
+        wait_for(lambda: set(types) <= set(self.types))
 
 
 @contextmanager

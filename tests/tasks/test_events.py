@@ -13,6 +13,7 @@ from models.outbox import Owed, enqueue
 from tasks import events
 from tests.bell import ring
 from tests.factories import Customer, make_company
+from tests.waiting import PATIENCE_S
 from worker.cache import CacheAway, shared
 from worker.database import PUBLISH, in_transaction, transaction
 from worker.events import stream_of
@@ -73,7 +74,7 @@ def test_a_second_publisher_waits_so_that_no_event_overtakes_another(monkeypatch
 
         monkeypatch.setattr(events.relay, "publish", slowly)
         in_transaction(events._publish_batch, None)
-        assert second[0].result(10) == 1
+        assert second[0].result(PATIENCE_S) == 1
     assert heard(customer) == [1, 2]
 
 
@@ -115,7 +116,7 @@ def test_a_publisher_does_not_wait_for_what_is_in_hand_on_other_queues():
     with transaction() as other:
         other.get_one(Owed, in_hand.id, with_for_update=True)
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(ring, PUBLISH, owed.id).result(5)
+            pool.submit(ring, PUBLISH, owed.id).result(PATIENCE_S)
             assert heard(customer) == [1]
     with transaction() as session:
         session.delete(session.get_one(Owed, in_hand.id))

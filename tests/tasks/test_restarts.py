@@ -16,6 +16,7 @@ from models.webhooks import PaymentWebhook
 from tasks import ladder
 from tests.bell import ring
 from tests.factories import add_invoice
+from tests.waiting import PATIENCE_S
 from worker.database import in_transaction, transaction
 
 
@@ -125,7 +126,7 @@ def test_a_retry_that_begins_while_its_card_is_removed_is_not_made_with_it(shop)
             with pytest.raises(TimeoutError):
                 climbing.result(0.5)
         with pytest.raises(dunning.MethodGone):
-            climbing.result(10)
+            climbing.result(PATIENCE_S)
     shop.work()
     assert len(shop.attempts(payment_id)) == 1
     assert shop.climb(payment_id)

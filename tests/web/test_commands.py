@@ -121,7 +121,7 @@ def test_a_reset_password_ends_the_sessions(run, visitor, person):
     result = run("password-reset", person.email, input="a new password\na new password\n")
     assert result.exit_code == 0, result.output
     assert "1 sessions ended" in result.output
-    wait_for(lambda: owner.get("/api/v1/auth/me").status_code == 401, 5)
+    wait_for(lambda: owner.get("/api/v1/auth/me").status_code == 401)
     visitor.sign_in(person.email, "a new password")
     assert run("password-reset", "nobody@example.com", "--password", PASSWORD).exit_code == 1
 

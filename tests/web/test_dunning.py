@@ -19,6 +19,7 @@ from models.policies import stored_policy
 from models.timeline import Cause, history
 from models.transactions import Dunning, Status, Transaction, Trigger, lock
 from tests.tasks.dunning_shop import Shop, opened
+from tests.waiting import PATIENCE_S
 from tests.web.visitor import problem_of
 
 SOFT = "pm_sandbox_decline_insufficient_funds"
@@ -206,7 +207,7 @@ def test_the_caller_of_a_retry_is_told_what_became_of_it(owner, shop):
     while not shop.owed("payments.charge"):
         caller.join(0.02)
     shop.work()
-    caller.join(20)
+    caller.join(PATIENCE_S)
     [answer] = answers
     assert (answer.status_code, answer.json["status"]) == (200, "succeeded")
     again = owner.post(f"{PAYMENTS}/{payment_id}/retry", {}, Idempotency_Key=key, **ASYNC)
@@ -324,7 +325,7 @@ def test_who_must_confirm_gets_the_secret_of_the_same_intent(owner, shop):
     while not shop.owed("lookups.reveal"):
         caller.join(0.02)
     shop.work()
-    caller.join(20)
+    caller.join(PATIENCE_S)
     [answer] = answers
     assert answer.status_code == 200, answer.text
     secret, intent_id = (

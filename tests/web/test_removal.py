@@ -12,6 +12,7 @@ from models.methods import PaymentMethod
 from models.timeline import Cause
 from models.transactions import Transaction
 from tests.factories import make_invoice, make_method
+from tests.waiting import PATIENCE_S
 from tests.web.visitor import problem_of
 from worker.database import transaction
 
@@ -32,7 +33,7 @@ def test_a_payment_waits_for_its_cards_removal_and_is_refused(owner, person, by)
             paying = pool.submit(owner.post, INTENTS, body, Prefer="respond-async")
             with pytest.raises(TimeoutError):
                 paying.result(0.5)
-        problem_of(paying.result(10), 422, "invalid")
+        problem_of(paying.result(PATIENCE_S), 422, "invalid")
     with transaction(company_id=person.company_id) as session:
         assert session.scalars(select(Transaction)).all() == []
 
@@ -57,4 +58,4 @@ def test_a_removal_waits_for_a_payment_that_begins_and_is_refused(owner, person)
             removing = pool.submit(owner.send, "DELETE", f"/api/v1/payment-methods/{card}")
             with pytest.raises(TimeoutError):
                 removing.result(0.5)
-        problem_of(removing.result(10), 409, "conflict")
+        problem_of(removing.result(PATIENCE_S), 409, "conflict")

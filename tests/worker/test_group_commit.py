@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from worker.group_commit import GroupCommit, Hopeless
 
 
@@ -23,7 +23,7 @@ class Flusher:
 
     def __call__(self, group: list[str]):
         self.groups.append(group)
-        assert self.let_go.wait(10)
+        assert self.let_go.wait(PATIENCE_S)
         answers = self.act(group)
         return answers, lambda: self.afterwards.append(group)
 
@@ -49,7 +49,7 @@ class Callers:
 
     def done(self) -> dict[str, object]:
         for thread in self.threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a caller was left waiting"
         return self.results
 
@@ -167,7 +167,7 @@ def test_thousands_of_items_from_many_threads_are_each_answered_once(lanes: int)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert wrong == []
     items = [item for group in flusher.groups for item in group]
     assert len(items) == len(set(items)) == 16 * 200

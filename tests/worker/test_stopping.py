@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import SimpleNamespace
 
+from tests.waiting import PATIENCE_S
 from worker.stopping import end_with_the_work, let_the_holder_in
 
 
@@ -32,7 +33,7 @@ def test_a_pool_that_is_stopped_while_it_is_handed_a_task_ends():
 
     # A daemon, for without the preparation it never ends, and keeps a lock of all pools with it.
     threading.Thread(target=hand_over, daemon=True).start()
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE_S)
 
 
 def prepared(monkeypatch, running, timeout_s):

@@ -15,7 +15,7 @@ from models import locks
 from models.base import Unfenced, turn_to
 from models.invoices import Invoice
 from tests.factories import Customer, make_company, make_invoice
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from worker.database import engine, transaction
 from worker.together import LANES, Together
 
@@ -42,7 +42,7 @@ class Marker:
         self.together = Together(self.act, self.hold)
 
     def hold(self, session, marks) -> None:
-        self.begin.wait(10)
+        self.begin.wait(PATIENCE_S)
         locks.lock_all(session, Invoice, {mark.invoice_id for mark in marks})
 
     def act(self, session, mark: Mark) -> str:
@@ -66,9 +66,9 @@ class Marker:
 
         with ThreadPoolExecutor(len(marks)) as pool:
             waiting = [pool.submit(one, mark) for mark in marks]
-            wait_for(lambda: self.together.waiting == len(marks) - LANES, 10)
+            wait_for(lambda: self.together.waiting == len(marks) - LANES)
             self.begin.set()
-            return [each.result(30) for each in waiting]
+            return [each.result(PATIENCE_S) for each in waiting]
 
 
 def marks_of(*customers: Customer, letters: str) -> list[Mark]:
@@ -121,10 +121,10 @@ def test_a_row_that_somebody_else_holds_keeps_only_its_own_act_waiting(database)
             {"id": marks[4].invoice_id.bytes},
         )
         all_done = pool.submit(marker.run, marks)
-        wait_for(lambda: [memo_of(mark) for mark in marks] == ["a", "b", "c", "d", None, "f"], 20)
+        wait_for(lambda: [memo_of(mark) for mark in marks] == ["a", "b", "c", "d", None, "f"])
         assert not all_done.done()
         other.rollback()
-        assert all_done.result(30) == list("abcdef")
+        assert all_done.result(PATIENCE_S) == list("abcdef")
     assert memo_of(marks[4]) == "e"
 
 

@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from models.tables import METADATA
+from tests.waiting import PATIENCE_S
 
 PATH = "/api/v1/webhooks/stripe"
 KEY = "whsec_of_the_tests"
@@ -89,12 +90,12 @@ def at_once(bodies: list[bytes], door: Door) -> list[int]:
     statuses: list[int] = []
 
     def post(body: bytes) -> None:
-        start.wait(10)
+        start.wait(PATIENCE_S)
         statuses.append(door.post(body).status_code)
 
     threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     return statuses

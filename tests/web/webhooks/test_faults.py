@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy
 
 from sandbox.servers import PrivateMariaDB, PrivateValkey
+from tests.waiting import PATIENCE_S
 from tests.web.webhooks.conftest import own_engine
 from tests.web.webhooks.door import Door, at_once, event
 from worker.intake import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Arrival, Outcome, Unkeepable, intake
@@ -192,7 +193,7 @@ def test_groups_of_the_same_events_in_every_order_do_not_lose_any(door: Door) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     for each in intakes:
         each.close()
     assert outcomes.count(Outcome.STORED) == 150

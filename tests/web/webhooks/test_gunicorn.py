@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from sandbox.children import Child
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from tests.web.webhooks.door import KEY, PATH, Door, event, signature
 
 
@@ -104,14 +104,14 @@ def test_copies_at_two_processes_at_once_are_one_event(door: Door, server: Serve
     start = threading.Barrier(20)
 
     def post() -> None:
-        start.wait(10)
+        start.wait(PATIENCE_S)
         statuses.append(server.post(event("evt_1")))
 
     threads = [threading.Thread(target=post) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert statuses == [200] * 20
     assert len(door.stored()) == len(door.owed()) == len(door.rung()) == 1
 
