@@ -53,6 +53,8 @@ def create_app(*more: Routes) -> Application:
     app.json = ExactJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     app.url_map.strict_slashes = False
+    # A redirect would be a page of HTML, and a POST need not survive it.
+    app.url_map.merge_slashes = False
     problems.register(app)
     guard.register(app)
     for blueprint in (*api.BLUEPRINTS, *more):

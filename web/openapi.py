@@ -10,6 +10,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.models.operation import Operation
 from flask_openapi3.models.parameter import Parameter
+from flask_openapi3.models.request_body import RequestBody
 from flask_openapi3.openapi import OpenAPI
 from flask_openapi3.utils import parse_rule
 
@@ -141,12 +142,16 @@ def describe(
     method: str,
     view: Callable[..., Any],
     guard: Guard | None,
+    *,
+    is_body_optional: bool = False,
 ) -> None:
     """Add to an operation what its view's marks say."""
     item = routes.paths.get(parse_rule(rule, url_prefix=routes.url_prefix))
     operation: Operation | None = getattr(item, method.lower(), None)
     if operation is None:
         return
+    if is_body_optional and isinstance(operation.requestBody, RequestBody):
+        operation.requestBody.required = False
     headers: list[Parameter] = []
     if guard is not None and not guard.is_public:
         operation.security = [{BEARER: []}]

@@ -12,7 +12,8 @@
         return respond(answer)
 
 `path`, `query` and `body` are given by name. What does not fit never reaches the view: 404 for
-the path, 422 for query and body. Fields that a model does not have are refused.
+the path, 422 for query and body. Fields that a model does not have are refused. A body of which
+nothing is required may be left out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from web.openapi import describe
 from web.problems import FieldError, Problem, invalid_fields
 
 Model = TypeVar("Model", bound=BaseModel)
+# Where the library's tuple of an operation's models has the body's.
+BODY = 5
 
 
 class Input(BaseModel):
@@ -44,7 +47,9 @@ class Routes(APIBlueprint):
 
     def _collect_openapi_info(self, rule: str, func: Callable[..., Any], **options: Any) -> Any:
         found = super()._collect_openapi_info(rule, func, **options)
-        describe(self, rule, options["method"], func, guard_of(func))
+        body: Any = found[BODY]
+        is_optional = body is not None and _may_be_left_out(body)
+        describe(self, rule, options["method"], func, guard_of(func), is_body_optional=is_optional)
         return found
 
     @staticmethod
@@ -71,7 +76,7 @@ class Routes(APIBlueprint):
             elif request.args:
                 raise Problem("invalid", "This takes no query parameters.")
             if body is not None:
-                inputs["body"] = _validate(body, request.get_json())
+                inputs["body"] = _read_body(body)
             return func(**inputs)
 
         return view
@@ -100,6 +105,16 @@ def _read_query(model: type[Model]) -> Model:
         else:
             found[name] = values[0]
     return _validate(model, found)
+
+
+def _read_body(model: type[Model]) -> Model:
+    if _may_be_left_out(model) and not request.get_data():
+        return model()
+    return _validate(model, request.get_json())
+
+
+def _may_be_left_out(model: type[BaseModel]) -> bool:
+    return not any(field.is_required() for field in model.model_fields.values())
 
 
 def _validate(model: type[Model], found: Any) -> Model:

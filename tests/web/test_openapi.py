@@ -66,6 +66,16 @@ def test_marks_are_told(app, spec):
         assert ("Prefer" in headers) == hasattr(view, WAITS), f"{method} {path}"
 
 
+def test_a_body_is_required_where_a_field_of_it_is(app, spec):
+    schemas = spec["components"]["schemas"]
+    for path, method, _, operation in operations(app, spec):
+        if "requestBody" in operation and "webhooks" not in path:
+            [content] = operation["requestBody"]["content"].values()
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            is_required = operation["requestBody"]["required"]
+            assert is_required == bool(schemas[name].get("required")), f"{method} {path}"
+
+
 def test_every_reference_leads_somewhere_and_every_schema_is_one(app):
     text = app.test_client().get("/openapi.json").text
     spec = json.loads(text)

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.test import create_environ
 
+from models.ids import new_id
 from models.money import InvalidAmount
 from tests.web.visitor import problem_of
 from web.problems import KINDS, TABLE
@@ -23,6 +25,12 @@ def test_an_unknown_path_is_404(visitor):
     problem_of(visitor.get("/api/v1/nothing"), 404, "not-found")
 
 
+@pytest.mark.parametrize("path", ["//api/v1/auth/login", "/api/v1//auth/login", "//"])
+def test_a_slash_too_many_is_404_and_no_redirect(visitor, path):
+    environ = create_environ(method="POST", json={}) | {"PATH_INFO": path}
+    problem_of(visitor.app.test_client().open(environ), 404, "not-found")
+
+
 def test_a_wrong_method_is_405_and_names_the_right_ones(visitor):
     answer = visitor.get(LOGIN)
     problem_of(answer, 405, "method-not-allowed")
@@ -32,7 +40,6 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(visitor):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"{",
         b"{'a': 1}",
         b'{"a": 1,}',
@@ -82,6 +89,23 @@ def test_another_content_type_is_415(visitor, headers):
     problem_of(answer, 415, "unsupported-media-type")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": JSON}])
+def test_a_body_of_which_nothing_is_required_may_be_left_out(visitor, headers):
+    answer = visitor.send("POST", ECHO, headers=headers)
+    assert (answer.status_code, answer.json) == (200, {})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({}, 415, "unsupported-media-type"),
+        ({"Content-Type": JSON}, 400, "malformed-json"),
+    ],
+)
+def test_a_body_of_which_something_is_required_is_asked_for(visitor, headers, status, kind):
+    problem_of(visitor.send("POST", LOGIN, headers=headers), status, kind)
+
+
 def test_a_body_over_1_mib_is_413(visitor):
     body = b'{"a":"' + b"x" * (1024 * 1024) + b'"}'
     answer = visitor.send("POST", ECHO, data=body, content_type=JSON)
@@ -103,6 +127,13 @@ def test_unknown_and_wrong_fields_are_422_each_by_name(visitor):
     answer = visitor.post(LOGIN, {"email": 1, "passwort": "x"})
     body = problem_of(answer, 422, "invalid")
     assert {error["field"] for error in body["errors"]} == {"email", "password", "passwort"}
+
+
+def test_a_word_that_is_none_of_several_is_told_which_there_are(owner):
+    body = {"invoice_id": str(new_id()), "amount": 1, "provider": "bank_transfer"}
+    problem = problem_of(owner.post("/api/v1/payments/create-intent", body), 422, "invalid")
+    told = "Input should be 'stripe' or 'paypal'"
+    assert problem["errors"] == [{"field": "provider", "detail": told}]
 
 
 def test_what_was_sent_is_never_told_back(visitor):

@@ -38,6 +38,8 @@ routes = Routes("bank_transfers", __name__, url_prefix="/api/v1")
 PAYABLE = (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)
 # A day may have begun where the bank is, and not yet by UTC.
 AHEAD = timedelta(days=1)
+# What is entered as older is a slip of the pen: books of that age are closed.
+OLDEST = timedelta(days=2 * 366)
 # As banks write them; SEPA's unstructured reference is the longest in common use.
 Reference = Annotated[
     str,
@@ -96,9 +98,7 @@ def record_transfer(session: Session, path: InvoicePath, body: NewTransfer) -> M
 
     What the ladder had scheduled for the invoice is cleared once it is paid.
     """
-    received_on = body.received_on
-    if received_on > now().date() + AHEAD:
-        raise invalid("received_on", "has not come yet")
+    received_on = _day(body)
     because = cause(f"bank transfer {body.reference}")
     _stop_the_ladder(session, path.invoice_id, body)
     invoice = _payable(session, path.invoice_id)
@@ -119,6 +119,15 @@ def record_transfer(session: Session, path: InvoicePath, body: NewTransfer) -> M
     _close_declined(session, invoice)
     _announce(session, payment, invoice)
     return Made(_shown(payment, invoice), location=f"{PREFIX}/{payment.id}")
+
+
+def _day(body: NewTransfer) -> date:
+    today = now().date()
+    if body.received_on > today + AHEAD:
+        raise invalid("received_on", "has not come yet")
+    if body.received_on < today - OLDEST:
+        raise invalid("received_on", "is more than two years ago")
+    return body.received_on
 
 
 def _stop_the_ladder(session: Session, invoice_id: UUID, body: NewTransfer) -> None:

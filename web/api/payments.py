@@ -68,7 +68,7 @@ class NewIntent(Input):
         default=False,
         description="The customer is not there; without a method the default one is charged.",
     )
-    provider: Literal[Provider.STRIPE, Provider.PAYPAL] | None = Field(
+    provider: Literal["stripe", "paypal"] | None = Field(
         None, description="Who moves the money where no method says so; stripe if left out."
     )
     save_method: StrictBool = Field(
@@ -286,7 +286,7 @@ def refuse_forbidden(session: Session, method: PaymentMethod) -> Declines:
 
 def _provider(body: NewIntent, method: PaymentMethod | None) -> Provider:
     """Return who moves the money: whoever keeps the method, else as asked."""
-    provider = Provider(method.provider) if method else body.provider or Provider.STRIPE
+    provider = Provider(method.provider if method else body.provider or Provider.STRIPE)
     if body.provider not in (None, provider):
         raise invalid("provider", f"is not the method's, which is {provider}")
     if provider is Provider.PAYPAL and not settings().has_paypal:

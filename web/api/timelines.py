@@ -33,7 +33,7 @@ class TimelineQuery(Input):
     """
 
     cursor: str | None = Field(None, pattern="^[A-Za-z0-9_-]{22}$")
-    limit: int = Field(500, ge=1, le=1000)
+    limit: int = Field(500, ge=1, le=500)
 
     @property
     def after(self) -> UUID | None:

@@ -147,6 +147,8 @@ def test_a_transfer_that_makes_no_sense_is_refused_by_name(record, invoice_id):
         ("reference", "line\nline"),
         ("received_on", "20.11.2026"),
         ("received_on", "9999-12-31"),
+        ("received_on", "0001-01-01"),
+        ("received_on", "2016-11-20"),
     ):
         problem = problem_of(record(invoice_id, **{field: value}), 422, "invalid")
         assert [error["field"] for error in problem["errors"]] == [field], value
