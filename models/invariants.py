@@ -54,14 +54,15 @@ _GONE = """(
 )"""
 
 
-def _booked(kind: str, row: str, account: str) -> str:
-    """Return what an account has of a row. By the index of each row: a join would sort them all."""
+def _booked(kind: str, row: str, *accounts: str) -> str:
+    """Return what accounts have of a row. By the index of each row: a join would sort them all."""
     of = f"e.{kind}_id = {row}.id"
-    if account == "disputes":
+    if "disputes" in accounts:
         of = f"e.transaction_id = {row}.transaction_id AND e.dispute_id = {row}.id"
+    listed = ", ".join(f"'{account}'" for account in accounts)
     return f"""COALESCE(
         (SELECT SUM(e.amount) FROM ledger_entries e
-         WHERE {of} AND e.account = '{account}'), 0) AS booked"""
+         WHERE {of} AND e.account IN ({listed})), 0) AS booked"""
 
 
 LEDGER = {
@@ -75,9 +76,9 @@ LEDGER = {
         HAVING COUNT(*) <> 2 OR SUM(amount) <> 0
             OR MIN(currency) <> MAX(currency) OR MIN(company_id) <> MAX(company_id)
     """,
-    "the ledger's clearing of a payment is what was captured less what has gone": f"""
+    "the ledger's clearing of a payment, and fees, are what was captured less what has gone": f"""
         SELECT t.id, t.amount_captured, t.payment_method, {_GONE} AS gone,
-            {_booked("transaction", "t", "clearing")}
+            {_booked("transaction", "t", "clearing", "fees")}
         FROM transactions t WHERE TOUCHED(t.id)
         HAVING booked <> IF(t.payment_method = 'bank_transfer', 0, t.amount_captured - gone)
     """,
@@ -87,6 +88,13 @@ LEDGER = {
         FROM transactions t WHERE TOUCHED(t.id)
         HAVING booked <> IF(
             t.payment_method = 'bank_transfer', t.amount_captured - t.amount_refunded, 0)
+    """,
+    "a fee is taken from the clearing, for a dispute": """
+        SELECT f.posting, f.amount FROM ledger_entries f
+        WHERE f.account = 'fees' AND POSTED(f.posting) AND (
+            f.dispute_id IS NULL OR NOT EXISTS (
+                SELECT 1 FROM ledger_entries c
+                WHERE c.posting = f.posting AND c.account = 'clearing'))
     """,
     "a dispute's ledger agrees with its row": f"""
         SELECT d.id, d.amount_withdrawn, d.amount_reinstated,

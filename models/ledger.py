@@ -27,6 +27,7 @@ class Account(StrEnum):
     REFUNDS = "refunds"  # what was given back
     DISPUTES = "disputes"  # what customers' banks have taken
     BANK = "bank"  # what came by bank transfer
+    FEES = "fees"  # what providers keep for a dispute, in the currency of their balance
 
 
 class LedgerEntry(CompanyOwned):

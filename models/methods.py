@@ -74,6 +74,7 @@ class PaymentMethod(CompanyOwned, Changing):
     first_called_at: Mapped[datetime | None]
     removed_at: Mapped[datetime | None]
     replaced_by_id: Mapped[UUID | None]
+    replaces_id: Mapped[UUID | None]  # whose place it takes once it is kept
     error_code: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     default_company_id: Mapped[UUID | None] = mapped_column(

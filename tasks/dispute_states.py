@@ -24,7 +24,7 @@ from models.notifications import owe_notice
 from models.timeline import Cause, note
 from models.transactions import Transaction
 from worker.alerts import alert, resolve
-from worker.gateways.base import DisputeAnswer
+from worker.gateways.base import DisputeAnswer, Movement
 from worker.tally import tally
 
 
@@ -118,37 +118,56 @@ def book(
     *,
     cause: Cause,
 ) -> None:
-    """Post what the bank has taken and given back, each movement once."""
+    """Post what the bank has taken and given back, and the provider's fees, each once."""
     for movement in answer.movements:
-        posting = f"dispute:{dispute.id}:{movement.provider_id}"
-        if ledger.is_posted(session, posting):
+        if not _post(session, payment, dispute, movement, Account.DISPUTES):
             continue
-        money = Money(abs(movement.money.amount), movement.money.currency)
-        is_taken = movement.money.amount < 0
-        clearing, disputes = Account.CLEARING, Account.DISPUTES
-        ledger.post(
-            session,
-            posting,
-            company_id=payment.company_id,
-            debit=disputes if is_taken else clearing,
-            credit=clearing if is_taken else disputes,
-            money=money,
-            invoice_id=payment.invoice_id,
-            transaction_id=payment.id,
-            dispute_id=dispute.id,
-        )
-        if is_taken:
-            dispute.amount_withdrawn += money.amount
+        money = movement.money
+        if money.amount < 0:
+            dispute.amount_withdrawn -= money.amount
         else:
             dispute.amount_reinstated += money.amount
-        note(
-            session,
-            dispute,
-            what="funds_withdrawn" if is_taken else "funds_reinstated",
-            because=cause.but(f"the bank {'took' if is_taken else 'gave back'} {money}"),
-            detail={"movement": movement.provider_id},
-        )
-        session.flush()
+        what = "funds_withdrawn" if money.amount < 0 else "funds_reinstated"
+        _tell_moved(session, dispute, movement, what, cause.but(f"the bank {_moved(money)}"))
+    for fee in answer.fees:
+        if _post(session, payment, dispute, fee, Account.FEES):
+            because = cause.but(f"the provider {_moved(fee.money)} as its fee")
+            _tell_moved(session, dispute, fee, "fee", because)
+
+
+def _post(
+    session: Session, payment: Transaction, dispute: Dispute, movement: Movement, account: Account
+) -> bool:
+    """Post a movement between what the provider holds and `account`; False if it is posted."""
+    kind = "dispute-fee" if account is Account.FEES else "dispute"
+    posting = f"{kind}:{dispute.id}:{movement.provider_id}"
+    if ledger.is_posted(session, posting):
+        return False
+    is_taken = movement.money.amount < 0
+    ledger.post(
+        session,
+        posting,
+        company_id=payment.company_id,
+        debit=account if is_taken else Account.CLEARING,
+        credit=Account.CLEARING if is_taken else account,
+        money=Money(abs(movement.money.amount), movement.money.currency),
+        invoice_id=payment.invoice_id,
+        transaction_id=payment.id,
+        dispute_id=dispute.id,
+    )
+    return True
+
+
+def _moved(money: Money) -> str:
+    done = "took" if money.amount < 0 else "gave back"
+    return f"{done} {Money(abs(money.amount), money.currency)}"
+
+
+def _tell_moved(
+    session: Session, dispute: Dispute, movement: Movement, what: str, because: Cause
+) -> None:
+    note(session, dispute, what=what, because=because, detail={"movement": movement.provider_id})
+    session.flush()
 
 
 def _tell_opened(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,6 +13,7 @@ from models import invariants
 from models.base import across_companies
 from models.disputes import Dispute
 from models.invariants import Violation
+from models.ledger import Account, LedgerEntry
 from models.outbox import Owed, OwedStatus
 from models.transactions import SETTLED, Provider, Transaction
 from models.webhooks import PaymentWebhook, WebhookStatus
@@ -85,6 +87,7 @@ def _compare_disputes(
         dispute.provider_dispute_id: (
             dispute.status,
             dispute.amount_withdrawn - dispute.amount_reinstated,
+            _fees_of(session, dispute),
         )
         for dispute in rows
     }
@@ -96,6 +99,10 @@ def _compare_disputes(
                 money_of(movement["amount"], movement["currency"]).amount
                 for movement in dispute["balance_transactions"]
             ),
+            sum(
+                money_of(movement["fee"], movement["currency"]).amount
+                for movement in dispute["balance_transactions"]
+            ),
         )
         for dispute in stripe.book()["disputes"]
         if dispute["charge"] in charges
@@ -105,6 +112,15 @@ def _compare_disputes(
         for identity, told in theirs.items()
         if ours.get(identity) != told
     ]
+
+
+def _fees_of(session: Session, dispute: Dispute) -> Decimal:
+    query = select(func.coalesce(func.sum(LedgerEntry.amount), 0)).where(
+        LedgerEntry.transaction_id == dispute.transaction_id,
+        LedgerEntry.dispute_id == dispute.id,
+        LedgerEntry.account == Account.FEES,
+    )
+    return Decimal(session.scalar(across_companies(query, because=WHOLE_BOOK)) or 0)
 
 
 def _compare_one(payment: Transaction, charges: list[dict[str, Any]]) -> list[Violation]:

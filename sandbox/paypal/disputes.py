@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from sandbox.paypal.errors import Object, refused
 
 PATH = "/v1/customer/disputes"
 DUE_AFTER_S = 10 * 24 * 60 * 60
+CHARGEBACK_FEE = Decimal(20)  # kept whoever wins
 CHARGEBACK, INQUIRY = "CHARGEBACK", "INQUIRY"
 ASKED = frozenset({"OPEN", "WAITING_FOR_SELLER_RESPONSE"})
 WON, LOST = "RESOLVED_SELLER_FAVOUR", "RESOLVED_BUYER_FAVOUR"
@@ -57,7 +59,11 @@ def opened(call: Call, capture: Object, *, reason: str, stage: str) -> Object:
     }
     if stage == CHARGEBACK:
         shown |= {"status": "WAITING_FOR_SELLER_RESPONSE", "dispute_state": "REQUIRED_ACTION"}
-        shown["money_movements"] = [_moved(call, amount, "DEBIT")]
+        fee = amounts.money(CHARGEBACK_FEE, currency)
+        shown["money_movements"] = [
+            _moved(call, amount, "DEBIT"),
+            _moved(call, fee, "DEBIT", reason="CHARGEBACK_FEE"),
+        ]
     else:
         shown |= {"status": "OPEN", "dispute_state": "OPEN_INQUIRIES"}
     capture["disputed"] = stage
@@ -81,13 +87,13 @@ def _transaction(capture: Object) -> Object:
     } | {name: text for name, text in told.items() if text}
 
 
-def _moved(call: Call, amount: Object, kind: str) -> Object:
+def _moved(call: Call, amount: Object, kind: str, *, reason: str = "DISPUTE_SETTLEMENT") -> Object:
     return {
         "affected_party": "SELLER",
         "amount": dict(amount),
         "initiated_time": call.book.time(),
         "type": kind,
-        "reason": "DISPUTE_SETTLEMENT",
+        "reason": reason,
     }
 
 

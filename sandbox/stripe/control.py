@@ -36,9 +36,10 @@ class Control(AnyControl):
         """Have the bank go on: needs_response (also of an inquiry), under_review."""
         return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
 
-    def end_dispute(self, dispute_id: str, status: str) -> Json:
-        """Close a dispute: lost, won, prevented, warning_closed."""
-        return self.ask("POST", f"disputes/{dispute_id}", {"status": status})
+    def end_dispute(self, dispute_id: str, status: str, *, won_back: int = 0) -> Json:
+        """Close a dispute: lost, won, prevented, warning_closed; one that is lost maybe in part."""
+        body = {"status": status, "won_back": won_back}
+        return self.ask("POST", f"disputes/{dispute_id}", body)
 
     def settle(self, intent_id: str, *, outcome: str | None = "succeeded") -> Json:
         """End an intent's `processing`: succeeded or failed; None as its method's name says."""

@@ -50,7 +50,7 @@ def _move_dispute(call: Call, body: Body) -> Object:
         return disputes.move(call, dispute, status)
     if status not in disputes.CLOSED:
         raise InvalidRequest(f"A dispute has no status {status}.", param="status")
-    return disputes.end(call, dispute, status)
+    return disputes.end(call, dispute, status, won_back=body.get("won_back", 0))
 
 
 def _settle(call: Call, body: Body) -> Object:

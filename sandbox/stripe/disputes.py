@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sandbox.stripe import charges
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
@@ -116,12 +118,26 @@ def _taken(dispute: Object) -> int:
     return -sum(amounts)
 
 
+def lost(call: Call, charge_id: str) -> int:
+    """Return what banks have kept of a charge, by disputes that were lost."""
+    return sum(_taken(dispute) for dispute in _of(call, charge_id) if dispute["status"] == "lost")
+
+
+def is_open(call: Call, charge_id: str) -> bool:
+    """Whether a bank has still to decide about a charge."""
+    return any(dispute["status"] not in CLOSED for dispute in _of(call, charge_id))
+
+
+def _of(call: Call, charge_id: str) -> Iterator[Object]:
+    told = call.book.newest_first("dispute")
+    return (dispute for dispute in told if dispute["charge"] == charge_id)
+
+
 def _flag(call: Call, charge_id: str) -> None:
     """Mark a charge as disputed while a dispute of it is open or lost."""
     charge = call.book.get("charge", charge_id)
     charge["disputed"] = any(
-        dispute["charge"] == charge_id and dispute["status"] not in CLOSED - {"lost"}
-        for dispute in call.book.newest_first("dispute")
+        dispute["status"] not in CLOSED - {"lost"} for dispute in _of(call, charge_id)
     )
     call.book.put(charge)
 
@@ -142,12 +158,16 @@ def move(call: Call, dispute: Object, status: str) -> Object:
     return dispute
 
 
-def end(call: Call, dispute: Object, status: str) -> Object:
-    """Close a dispute: lost, won, prevented, warning_closed. Unless lost, the money is back."""
+def end(call: Call, dispute: Object, status: str, *, won_back: int = 0) -> Object:
+    """Close a dispute: lost, won, prevented, warning_closed. Unless lost, the money is back.
+
+    Args:
+        won_back: of one that is lost, the part that is given back all the same.
+    """
     if dispute["status"] in CLOSED:
         raise wrong_state(f"This dispute is already closed: {dispute['status']}.")
     dispute |= {"status": status, "is_charge_refundable": status != "lost"}
-    back = 0 if status == "lost" else _taken(dispute)
+    back = min(won_back, _taken(dispute)) if status == "lost" else _taken(dispute)
     if back:
         _move_money(call, dispute, back, fee=0)
     call.book.put(dispute)

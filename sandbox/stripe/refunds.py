@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import charges
+from sandbox.stripe import charges, disputes
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.currencies import shown
@@ -26,7 +26,7 @@ def create(call: Call, params: Params) -> Object:
 
 def made(call: Call, params: Params, charge: Object, fate: str) -> Object:
     """Refund a charge; its fate is one of FAULTS, or anything else for success."""
-    amount = _amount(params, charge)
+    amount = _amount(call, params, charge)
     status = {"refund_pending": "pending", "refund_requires_action": "requires_action"}.get(
         fate, "succeeded"
     )
@@ -89,13 +89,14 @@ def charge_of(call: Call, params: Params) -> Object:
     )
 
 
-def _amount(params: Params, charge: Object) -> int:
-    left = charge["amount_captured"] - charge["amount_refunded"]
+def _amount(call: Call, params: Params, charge: Object) -> int:
+    left: int = charge["amount_captured"] - charge["amount_refunded"]
     if charge["refunded"] or left == 0:
         raise wrong_state(
             f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
         )
-    if charge["disputed"]:
+    left -= disputes.lost(call, charge["id"])
+    if left <= 0 or disputes.is_open(call, charge["id"]):
         raise wrong_state(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.",
             code="charge_disputed",

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from models.disputes import Dispute, DisputeStatus
+from models.ledger import Account, LedgerEntry
 from models.transactions import Status, Transaction
 from tests.flows.paypal_till import Till
 from worker.database import transaction
@@ -49,6 +50,9 @@ def test_a_chargeback_takes_the_money_and_gives_it_back_when_it_is_won(till: Til
     ended = dispute_of(till)
     assert (ended.status, ended.amount_reinstated) == (DisputeStatus.WON, Decimal(100))
     assert not till.payment(payment.id).is_disputed
+    with transaction(company_id=till.company_id) as session:
+        fees = select(LedgerEntry.amount).where(LedgerEntry.account == Account.FEES)
+        assert session.scalars(fees).all() == [Decimal(20)]
 
 
 def test_a_lost_chargeback_is_booked_once_though_it_is_told_twice(till: Till) -> None:

@@ -167,8 +167,11 @@ BREAKS = {
     "each posting has two sides of one company and currency that sum to zero": (
         f"DELETE FROM ledger_entries WHERE {OURS} AND account = 'refunds'"
     ),
-    "the ledger's clearing of a payment is what was captured less what has gone": (
+    "the ledger's clearing of a payment, and fees, are what was captured less what has gone": (
         f"DELETE FROM ledger_entries WHERE {OURS} AND posting LIKE 'refund:%'"
+    ),
+    "a fee is taken from the clearing, for a dispute": (
+        f"UPDATE ledger_entries SET account = 'fees' WHERE {OURS} AND account = 'refunds'"
     ),
     "the ledger's bank of a payment is what came by transfer less what went back": (
         "UPDATE transactions SET payment_method = 'bank_transfer' WHERE id = :payment"

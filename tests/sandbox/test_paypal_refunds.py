@@ -158,7 +158,11 @@ def test_a_dispute_is_answered_with_evidence_and_won(paypal_shop: PayPalShop, ca
 
     dispute = paypal_shop.get(path)
     assert dispute["dispute_outcome"] == {"outcome_code": "RESOLVED_SELLER_FAVOUR"}
-    assert [move["type"] for move in dispute["money_movements"]] == ["DEBIT", "CREDIT"]
+    assert [(move["type"], move["reason"]) for move in dispute["money_movements"]] == [
+        ("DEBIT", "DISPUTE_SETTLEMENT"),
+        ("DEBIT", "CHARGEBACK_FEE"),
+        ("CREDIT", "DISPUTE_SETTLEMENT"),
+    ]
     assert paypal_shop.refund(capture)["status"] == "COMPLETED"
     assert [kind for kind in paypal_shop.event_types() if "DISPUTE" in kind] == [
         "CUSTOMER.DISPUTE.CREATED",

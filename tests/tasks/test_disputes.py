@@ -12,7 +12,7 @@ from sqlalchemy import select
 from models import clock
 from models.disputes import Dispute, DisputeStatus
 from models.ids import new_id
-from models.ledger import Account
+from models.ledger import Account, LedgerEntry
 from models.notifications import Notification
 from models.outbox import Owed
 from models.refunds import left_to_refund
@@ -45,6 +45,13 @@ def open_dispute(shop, payment_id, **more):
     return shop.sandbox.control.dispute(payment_intent=intent, **more)
 
 
+def fees_of(shop):
+    with shop.session() as session:
+        query = select(LedgerEntry).where(LedgerEntry.account == Account.FEES)
+        entries = session.scalars(query.order_by(LedgerEntry.id))
+        return [(entry.amount, entry.currency) for entry in entries]
+
+
 def notices(shop):
     with shop.session() as session:
         rows = session.scalars(select(Notification).order_by(Notification.id))
@@ -59,7 +66,8 @@ def test_a_dispute_takes_the_money_and_flags_the_payment(shop, paid):
     assert (dispute.amount, dispute.amount_withdrawn, dispute.reason) == (100, 100, "fraudulent")
     assert dispute.evidence_due_at.timestamp() == told["evidence_details"]["due_by"]
     assert shop.payment(paid).is_disputed
-    assert (balance(shop, Account.DISPUTES), balance(shop, Account.CLEARING)) == (100, 0)
+    assert (balance(shop, Account.DISPUTES), balance(shop, Account.FEES)) == (100, 15)
+    assert balance(shop, Account.CLEARING) == -15
     assert alerts_of(shop) == [("dispute_opened", True)]
     assert notices(shop) == ["dispute_opened"]
     assert broken(shop) == []
@@ -81,7 +89,9 @@ def test_events_in_any_order_and_twice_end_where_the_provider_does(shop, paid, s
     assert dispute.closed_at is not None
     assert not shop.payment(paid).is_disputed
     kept = 0 if ending == "lost" else 100
-    assert (balance(shop, Account.CLEARING), balance(shop, Account.DISPUTES)) == (kept, 100 - kept)
+    assert balance(shop, Account.DISPUTES) == 100 - kept
+    # What the provider kept for it is not given back.
+    assert (balance(shop, Account.CLEARING), balance(shop, Account.FEES)) == (kept - 15, 15)
     assert ("dispute_closed", True) in alerts_of(shop)
     assert ("dispute_opened", True) not in alerts_of(shop)
     assert broken(shop) == []
@@ -109,7 +119,7 @@ def test_several_disputes_of_parts_of_a_payment(shop, paid):
         open_dispute(shop, paid, amount=3000)
     deliver(shop, events_of(shop, DISPUTE))
     one, other = disputes_of(shop)
-    assert balance(shop, Account.CLEARING) == 40
+    assert (balance(shop, Account.CLEARING), balance(shop, Account.FEES)) == (10, 30)
     for dispute, ending, is_disputed in ((one, "won", True), (other, "lost", False)):
         shop.sandbox.control.end_dispute(dispute.provider_dispute_id, ending)
         deliver(shop, events_of(shop, DISPUTE))
@@ -293,7 +303,8 @@ def test_amounts_are_in_the_currency_of_the_charge(shop):
     open_dispute(shop, payment_id)
     events = events_of(shop, DISPUTE + "funds_withdrawn")
     [taken] = events[0]["data"]["object"]["balance_transactions"]
-    back = {**taken, "id": "txn_back", "amount": 50}
+    # A fee that was countered comes back with a movement, or by itself.
+    back = {**taken, "id": "txn_back", "amount": 50, "fee": -1500}
     taken |= {"currency": "usd", "amount": -200}
     back |= {"currency": "usd"}
     events[0]["data"]["object"]["balance_transactions"] = [taken, back]
@@ -301,4 +312,5 @@ def test_amounts_are_in_the_currency_of_the_charge(shop):
     [dispute] = disputes_of(shop)
     assert (dispute.amount_withdrawn, dispute.amount_reinstated) == (100, Decimal(25))
     assert balance(shop, Account.DISPUTES) == 75
+    assert fees_of(shop) == [(Decimal(15), "USD"), (Decimal(-15), "USD")]
     assert broken(shop) == []

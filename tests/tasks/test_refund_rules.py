@@ -11,9 +11,10 @@ from models import locks
 from models.ids import new_id
 from models.ledger import Account
 from models.outbox import Owed, enqueue
-from models.refunds import Refund, RefundReason
+from models.refunds import Refund, RefundReason, left_to_refund
 from models.timeline import Cause
 from models.transactions import lock_existing
+from sandbox.standin.control import Refused
 from tasks import refunds
 from tests.bell import ring
 from tests.factories import add_invoice
@@ -83,7 +84,27 @@ def test_a_refund_that_was_sent_before_the_dispute_is_followed_to_its_end(shop, 
     assert refund_of(shop, refund_id).status == "succeeded"
     # The bank took what was left of the charge.
     assert (balance(shop, Account.REFUNDS), balance(shop, Account.DISPUTES)) == (60, 40)
-    assert balance(shop, Account.CLEARING) == 0
+    assert balance(shop, Account.CLEARING) == -balance(shop, Account.FEES) == -15
+    assert broken(shop) == []
+
+
+@pytest.mark.parametrize(("disputed", "won_back"), [(4000, 0), (None, 6000)])
+def test_what_a_dispute_lost_in_part_has_left_is_refunded_and_no_more(
+    shop, paid, disputed, won_back
+):
+    part = {"amount": disputed} if disputed else {}
+    control = shop.sandbox.control
+    dispute_id = control.dispute(payment_intent=intent_of(shop, paid), **part)["id"]
+    control.end_dispute(dispute_id, "lost", won_back=won_back)
+    deliver(shop, events_of(shop, DISPUTE))
+    with shop.session() as session:
+        assert left_to_refund(session, lock_existing(session, paid)) == 60
+    refund_id, _ = ask(shop, paid)
+    shop.work()
+    assert refund_of(shop, refund_id).status == "succeeded"
+    assert (balance(shop, Account.REFUNDS), balance(shop, Account.DISPUTES)) == (60, 40)
+    with pytest.raises(Refused, match="charged back"):
+        control.refund(payment_intent=intent_of(shop, paid), amount=1)
     assert broken(shop) == []
 
 
@@ -102,7 +123,7 @@ def test_a_dispute_while_a_refund_is_pending_at_the_provider(shop, paid, ending)
     assert refund_of(shop, refund_id).status == ending
     given = 60 if ending == "succeeded" else 0
     assert balance(shop, Account.REFUNDS) == given
-    assert balance(shop, Account.CLEARING) == 60 - given
+    assert balance(shop, Account.CLEARING) == 60 - given - balance(shop, Account.FEES)
     assert broken(shop) == []
 
 
@@ -275,7 +296,7 @@ def test_a_currency_goes_there_and_back(shop, currency, amount, minor, part, par
     shop.sandbox.control.dispute(charge=charge["id"])
     deliver(shop, events_of(shop, DISPUTE))
     assert balance(shop, Account.DISPUTES) == Decimal(amount) - Decimal(part)
-    assert balance(shop, Account.CLEARING) == 0
+    assert balance(shop, Account.CLEARING) == -balance(shop, Account.FEES)
     assert broken(shop) == []
 
 

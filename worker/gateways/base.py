@@ -162,7 +162,7 @@ class RefundAnswer:
 
 @dataclass(frozen=True)
 class Movement:
-    """What a bank took for a dispute (below zero) or gave back; the provider's id tells it."""
+    """What was taken for a dispute (below zero) or given back; the provider's id tells it."""
 
     provider_id: str
     money: Money
@@ -183,6 +183,7 @@ class DisputeAnswer:
     evidence: Mapping[str, str] = field(default_factory=dict)
     submissions: int = 0
     movements: tuple[Movement, ...] = ()
+    fees: tuple[Movement, ...] = ()  # what the provider keeps for it, in its balance's currency
     metadata: Mapping[str, str] = field(default_factory=dict)
     provider_request_id: str = ""
 

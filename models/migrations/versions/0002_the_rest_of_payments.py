@@ -208,7 +208,14 @@ def upgrade() -> None:
         "account",
         existing_type=mysql.ENUM("receivable", "revenue", "clearing", "refunds"),
         type_=sa.Enum(
-            "receivable", "revenue", "clearing", "refunds", "disputes", "bank", name="account"
+            "receivable",
+            "revenue",
+            "clearing",
+            "refunds",
+            "disputes",
+            "bank",
+            "fees",
+            name="account",
         ),
         existing_nullable=False,
     )
@@ -234,6 +241,9 @@ def upgrade() -> None:
     )
     op.add_column(
         "payment_methods", sa.Column("replaced_by_id", models.base.Id(length=16), nullable=True)
+    )
+    op.add_column(
+        "payment_methods", sa.Column("replaces_id", models.base.Id(length=16), nullable=True)
     )
     op.create_index(
         "idx_payment_methods_expiry", "payment_methods", ["exp_year", "exp_month"], unique=False
@@ -289,6 +299,7 @@ def upgrade() -> None:
             nullable=False,
         ),
     )
+    op.add_column("tenants", sa.Column("is_platform", sa.Boolean(), nullable=False))
     op.add_column("transactions", sa.Column("is_disputed", sa.Boolean(), nullable=False))
     op.add_column(
         "transactions", sa.Column("looked_up_at", models.base.Moment(fsp=6), nullable=True)
@@ -306,6 +317,7 @@ def downgrade() -> None:
     op.drop_column("transactions", "looked_up_at")
     op.drop_column("transactions", "is_disputed")
     op.drop_column("transactions", "dunning")
+    op.drop_column("tenants", "is_platform")
     op.execute("UPDATE outbox SET status = 'dead' WHERE status = 'dismissed'")
     op.alter_column(
         "outbox",
@@ -336,6 +348,7 @@ def downgrade() -> None:
     op.drop_column("payment_webhooks", "raw_body")
     op.drop_index("idx_payment_methods_fingerprint", table_name="payment_methods")
     op.drop_index("idx_payment_methods_expiry", table_name="payment_methods")
+    op.drop_column("payment_methods", "replaces_id")
     op.drop_column("payment_methods", "replaced_by_id")
     op.drop_column("payment_methods", "removed_at")
     op.drop_index("idx_payment_attempts_fingerprint", table_name="payment_attempts")
@@ -347,7 +360,14 @@ def downgrade() -> None:
         "ledger_entries",
         "account",
         existing_type=sa.Enum(
-            "receivable", "revenue", "clearing", "refunds", "disputes", "bank", name="account"
+            "receivable",
+            "revenue",
+            "clearing",
+            "refunds",
+            "disputes",
+            "bank",
+            "fees",
+            name="account",
         ),
         type_=mysql.ENUM("receivable", "revenue", "clearing", "refunds"),
         existing_nullable=False,

@@ -20,7 +20,8 @@ WON = frozenset({"RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_
 LOST = frozenset({"RESOLVED_BUYER_FAVOUR", "ACCEPTED"})
 OURS = "SUBMITTED_BY_SELLER"
 SELLER = "SELLER"
-SETTLEMENT = "DISPUTE_SETTLEMENT"  # other movements are fees
+SETTLEMENT = frozenset({"DISPUTE_SETTLEMENT"})
+FEES = frozenset({"DISPUTE_SETTLEMENT_FEE", "DISPUTE_FEE", "CHARGEBACK_FEE"})
 NOTE_CHARACTERS = 2000
 REFERENCE = "Reference: "
 FILE = "file_"
@@ -53,7 +54,8 @@ def dispute_of(body: Body, request_id: str = "") -> DisputeAnswer:
         if notes
         else {},
         submissions=len(references) or int(bool(notes)),
-        movements=tuple(_movements(body)),
+        movements=tuple(_movements(body, SETTLEMENT)),
+        fees=tuple(_movements(body, FEES, mark="fee-")),
         metadata={"dispute_action_id": references[-1]} if references else {},
         provider_request_id=request_id,
     )
@@ -85,21 +87,22 @@ def _state_of(body: Body) -> DisputeStatus | None:
         return None
     if outcome in LOST:
         return DisputeStatus.LOST
-    has_moved = any(True for _ in _movements(body))
+    has_moved = any(True for _ in _movements(body, SETTLEMENT))
     return DisputeStatus.WARNING_CLOSED if is_inquiry and not has_moved else DisputeStatus.WON
 
 
-def _movements(body: Body) -> Iterator[Movement]:
+def _movements(body: Body, reasons: frozenset[str], *, mark: str = "") -> Iterator[Movement]:
     """Return what was taken (below zero) and given back. They have no ids: their place is one."""
     told = [
         each
         for each in body.get("money_movements") or []
-        if each.get("affected_party") == SELLER and each.get("reason", SETTLEMENT) == SETTLEMENT
+        if each.get("affected_party") == SELLER
+        and each.get("reason", "DISPUTE_SETTLEMENT") in reasons
     ]
     for number, each in enumerate(told, 1):
         money = money_of(each["amount"])
         amount = abs(money.amount) * (-1 if each["type"] == "DEBIT" else 1)
-        yield Movement(f"{body['dispute_id']}:{number}", Money(amount, money.currency))
+        yield Movement(f"{body['dispute_id']}:{mark}{number}", Money(amount, money.currency))
 
 
 def evidence_of(evidence: Mapping[str, str], action_id: str) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ def dispute_of(body: Body, request_id: str = "") -> DisputeAnswer:
         },
         submissions=details.get("submission_count") or 0,
         movements=tuple(_movements(body.get("balance_transactions") or (), money)),
+        fees=tuple(_fees(body.get("balance_transactions") or ())),
         metadata=dict(body.get("metadata") or {}),
         provider_request_id=request_id,
     )
@@ -57,6 +58,16 @@ def _movements(told: Any, disputed: Money) -> Iterator[Movement]:
             places = Decimal(1).scaleb(-decimals(disputed.currency))
             amount = share.quantize(places, ROUND_HALF_EVEN).quantize(Decimal("0.01"))
             yield Movement(each["id"], Money(amount, disputed.currency))
+
+
+def _fees(told: Any) -> Iterator[Movement]:
+    """Return the fees that Stripe kept (below zero) or, for one that was countered, gave back.
+
+    Each comes with a movement, in the currency of the balance. One may move nothing else.
+    """
+    for each in told:
+        if isinstance(each, Mapping) and each.get("fee"):
+            yield Movement(each["id"], money_of(-each["fee"], each["currency"]))
 
 
 def evidence_params(evidence: Mapping[str, str], *, submit: bool, action_id: str) -> dict[str, Any]:
