@@ -42,7 +42,9 @@ class OperatorAct(Base):
     detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
-def acts_on(session: Session, subject_id: UUID) -> list[OperatorAct]:
-    """Return what was done to a subject, oldest first."""
-    found = select(OperatorAct).where(OperatorAct.subject_id == subject_id)
+def acts_on(session: Session, subject_id: UUID, *, tenant_id: UUID) -> list[OperatorAct]:
+    """Return what this tenant's operators did to a subject, oldest first."""
+    found = select(OperatorAct).where(
+        OperatorAct.subject_id == subject_id, OperatorAct.tenant_id == tenant_id
+    )
     return list(session.scalars(found.order_by(OperatorAct.id)))

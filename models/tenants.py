@@ -61,11 +61,15 @@ GRANTS: dict[Role, frozenset[Permission]] = {
 
 
 class Tenant(Changing):
-    """A team that runs a SaaS product and bills its companies through us."""
+    """A team that runs a SaaS product and bills its companies through us.
+
+    One that runs this installation is the platform: its operators alone see what is no company's.
+    """
 
     __tablename__ = "tenants"
 
     name: Mapped[str] = mapped_column(String(255))
+    is_platform: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class Company(Changing):

@@ -26,7 +26,15 @@ MIGRATION_S = 3600.0
 
 def register(app: Flask) -> None:
     """Add the commands."""
-    for command in (migrate, demo_company, rebuild, company_add, user_add, password_reset):
+    for command in (
+        migrate,
+        demo_company,
+        rebuild,
+        company_add,
+        tenant_platform,
+        user_add,
+        password_reset,
+    ):
         app.cli.add_command(command)
 
 
@@ -100,6 +108,16 @@ def company_add(name: str, email: str, tenant_id: UUID | None, currency: str) ->
     """Add a company."""
     tenant_id, company_id = people.add_company(name, email, currency, tenant_id)
     click.echo(f"tenant {tenant_id}\ncompany {company_id}")
+
+
+@click.command("tenant-platform")
+@click.argument("tenant_id", type=click.UUID)
+@click.option("--no", "is_not", is_flag=True, help="Take it back.")
+@_plainly
+def tenant_platform(tenant_id: UUID, *, is_not: bool) -> None:
+    """Say that a tenant runs this installation: its operators see what is no company's."""
+    name = people.set_platform(tenant_id, is_platform=not is_not)
+    click.echo(f"{name} is {'not ' if is_not else ''}the platform's.")
 
 
 @click.command("user-add")

@@ -49,6 +49,7 @@ def _make_demo(session: Session) -> Demo:
         tenant_id, company_id = _add_company(session, "Demo", DEMO_OWNER, "INR", None)
     else:
         tenant_id, company_id = owner.tenant_id, owner.company_id
+    session.get_one(Tenant, tenant_id).is_platform = True
     for email, role in {DEMO_OWNER: Role.OWNER, **DEMO_STAFF}.items():
         user = _user_by(session, email) or User(id=new_id(), email=email, password_hash="")
         user.tenant_id = tenant_id
@@ -84,6 +85,19 @@ def _add_company(
     session.add(company)
     session.flush()
     return tenant_id, company.id
+
+
+def set_platform(tenant_id: UUID, *, is_platform: bool) -> str:
+    """Say whether a tenant's operators see what is no company's; return its name."""
+
+    def set_it(session: Session) -> str:
+        tenant = session.get(Tenant, tenant_id)
+        if tenant is None:
+            raise Refused("There is no such tenant.")
+        tenant.is_platform = is_platform
+        return tenant.name
+
+    return in_transaction(set_it, None)
 
 
 def add_user(

@@ -1,6 +1,6 @@
 """Telling people what they must see: a row, a log line and the event `system.alert`.
 
-A company's alert is told to the company, and one that is nobody's to each tenant: the operators
+A company's alert is told to the company, and one that is nobody's to the platform: its operators
 hear the channel that is named by their tenant's id.
 """
 
@@ -96,4 +96,4 @@ def _announce(session: Session, told: Alert) -> None:
 def _hearers(session: Session, company_id: UUID | None) -> list[UUID]:
     if company_id is not None:
         return [company_id]
-    return list(session.scalars(select(Tenant.id)))
+    return list(session.scalars(select(Tenant.id).where(Tenant.is_platform)))

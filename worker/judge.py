@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from models import invariants
 from models.base import CompanyOwned, across_companies
 from models.invariants import Violation
+from models.tenants import Company
 from worker.database import error_number, transaction
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -95,7 +96,7 @@ def alone(name: str) -> Iterator[bool]:
 
 
 def companies_in(session: Session, violations: list[Violation]) -> dict[UUID, UUID]:
-    """Return whose the rows are that violations name, by the rows' ids."""
+    """Return whose the rows are that violations name, by the rows' ids; a company is its own."""
     ids = {identity for each in violations for identity in ids_in(each)}
     if not ids:
         return {}
@@ -107,6 +108,11 @@ def companies_in(session: Session, violations: list[Violation]) -> dict[UUID, UU
         )
         for kind in owned
     ]
+    parts.append(
+        select(Company.id, Company.id, literal(Company.__tablename__, String(40))).where(
+            Company.id.in_(ids)
+        )
+    )
     query = across_companies(union_all(*parts), because="whose they are is what is asked")
     return {identity: company_id for identity, company_id, _ in session.execute(query)}
 

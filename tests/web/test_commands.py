@@ -15,7 +15,7 @@ from models import outbox
 from models.clock import now
 from models.ids import new_id
 from models.outbox import Owed
-from models.tenants import Role, User
+from models.tenants import Role, Tenant, User
 from tests.factories import make_company
 from tests.waiting import wait_for
 from tests.web.visitor import PASSWORD
@@ -172,3 +172,12 @@ def test_ids_are_ids(run):
     assert UUID(result.output.split()[-1])
     assert run("company-add", "B", "b@example.com", "--tenant-id", new_id()).exit_code == 1
     assert run("company-add", "B", "b@example.com", "--currency", "XXX").exit_code == 1
+
+
+def test_a_tenant_is_made_the_platform_and_unmade(run):
+    tenant_id = make_company().tenant_id
+    for options, is_platform in (((), True), (("--no",), False)):
+        assert run("tenant-platform", tenant_id, *options).exit_code == 0
+        with transaction() as session:
+            assert session.get_one(Tenant, tenant_id).is_platform is is_platform
+    assert run("tenant-platform", new_id()).exit_code == 1

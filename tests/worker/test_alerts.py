@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from models.alerts import Alert, Severity
 from models.outbox import Owed
+from models.tenants import Tenant
 from models.transactions import Transaction
 from tests.factories import make_company, make_invoice, make_payment
 from worker import alerts
@@ -74,11 +75,13 @@ def test_the_same_thing_is_told_once_while_it_is_open(customer):
     assert len(found(kind)) == 2
 
 
-def test_what_is_nobodys_is_told_to_each_tenants_operators(database):
-    first, second = make_company(), make_company()
+def test_what_is_nobodys_is_told_to_the_platforms_operators_alone(database):
+    platform, other = make_company(), make_company()
     kind = f"test_{uuid4().hex}"
     with transaction() as session:
-        alerts.alert(session, kind, severity=Severity.INFO, message="All must know.")
-    for customer in (first, second):
-        assert [e["data"]["kind"] for e in owed_events(customer.tenant_id)] == [kind]
-        assert owed_events(customer.company_id) == []
+        session.get_one(Tenant, platform.tenant_id).is_platform = True
+    with transaction() as session:
+        alerts.alert(session, kind, severity=Severity.INFO, message="They must know.")
+    assert [e["data"]["kind"] for e in owed_events(platform.tenant_id)] == [kind]
+    for channel in (platform.company_id, other.tenant_id, other.company_id):
+        assert owed_events(channel) == []

@@ -12,15 +12,15 @@ from sqlalchemy.orm import Session
 
 from models.alerts import Alert, Severity
 from models.operations import Action
-from models.paging import newest
 from models.tenants import Permission
 from web.api.operations import PREFIX, whose, write_down
 from web.auth import allowed, caller
+from web.lists import answer_page
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import Moment, PageQuery, cursor_of
+from web.schemas import Moment, PageQuery
 from worker import alerts
-from worker.database import in_transaction, transaction
+from worker.database import in_transaction
 
 routes = Routes("alerts", __name__, url_prefix="/api/v1/alerts")
 operators = Routes("operations_alerts", __name__, url_prefix=f"{PREFIX}/alerts")
@@ -113,15 +113,7 @@ def _page(wanted: Select[Alert], query: AlertsQuery) -> Response:
         wanted = wanted.where(Alert.severity == query.severity)
     if query.kind is not None:
         wanted = wanted.where(Alert.kind == query.kind)
-    if query.created_from is not None:
-        wanted = wanted.where(Alert.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(Alert.created_at < query.created_to)
-    with transaction() as session:
-        page = newest(session, Alert, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(Alert, wanted, query, _shown)
 
 
 def _shown(alert: Alert) -> dict[str, Any]:

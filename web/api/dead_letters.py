@@ -7,38 +7,23 @@ from uuid import UUID
 
 from flask import Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from models import replays
-from models.operations import Action, acts_on
+from models.operations import Action
 from models.outbox import Owed, OwedStatus
-from models.paging import newest
 from models.tenants import Permission
-from web.api.operations import (
-    PREFIX,
-    ActAnswer,
-    Again,
-    ReplayAnswer,
-    Several,
-    all_found,
-    foresee,
-    most_of,
-    replayed,
-    shown_act,
-    waits,
-    whose,
-    write_down,
-)
+from web.api.operations import PREFIX, ActAnswer, shown_acts, write_down
+from web.api.replaying import Again, Kind, ReplayAnswer, Several, waits
 from web.auth import allowed
+from web.lists import answer_page
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import Moment, PageQuery, cause, cursor_of
+from web.schemas import Moment, PageQuery, cause
 from worker.database import in_transaction, transaction
 
 routes = Routes("dead_letters", __name__, url_prefix=f"{PREFIX}/dead-letters")
-
-NOUN = "dead letter"
 
 
 class Narrowed(Input):
@@ -108,15 +93,7 @@ class LettersAnswer(BaseModel):
 def list_dead_letters(query: LettersQuery) -> Response:
     """List work that was given up, newest first."""
     wanted = _narrowed(query).where(Owed.status == query.status)
-    if query.created_from is not None:
-        wanted = wanted.where(Owed.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(Owed.created_at < query.created_to)
-    with transaction() as session:
-        page = newest(session, Owed, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(Owed, wanted, query, _shown)
 
 
 @routes.get("/<uuid:dead_letter_id>", responses={200: OneLetterAnswer})
@@ -124,9 +101,8 @@ def list_dead_letters(query: LettersQuery) -> Response:
 def read_dead_letter(path: LetterPath) -> Response:
     """Return one, with what was done about it."""
     with transaction() as session:
-        [letter] = _find(session, [path.dead_letter_id])
-        acts = map(shown_act, acts_on(session, letter.id))
-        return respond(_shown(letter) | {"acts": list(acts)})
+        [letter] = _LETTERS.find(session, [path.dead_letter_id])
+        return respond(_shown(letter) | {"acts": shown_acts(session, letter.id)})
 
 
 @routes.post("/replay", responses={200: ReplayAnswer})
@@ -137,21 +113,7 @@ def replay_dead_letters(body: Replay) -> Response:
 
     They run through the same guards as ever: what was done meanwhile is not done again.
     """
-    with transaction() as session:
-        left = 0
-        if body.ids is not None:
-            ids = [letter.id for letter in _find(session, body.ids)]
-        else:
-            wanted = _narrowed(body.filter or Narrowed.model_validate({})).where(
-                Owed.status == OwedStatus.DEAD
-            )
-            number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
-            oldest = wanted.order_by(Owed.id).limit(most_of(body))
-            ids = [each.id for each in session.scalars(oldest)]
-            left = number - len(ids)
-    if body.dry_run:
-        return replayed(ids, left=left, foreseen=foresee(dead_letters=ids))
-    return replayed(in_transaction(_replay, None, ids, body.note), left=left)
+    return _LETTERS.replay_some(body, _narrowed(body.filter or Narrowed.model_validate({})))
 
 
 @routes.post("/<uuid:dead_letter_id>/replay", responses={200: ReplayAnswer})
@@ -159,12 +121,7 @@ def replay_dead_letters(body: Replay) -> Response:
 @waits
 def replay_dead_letter(path: LetterPath, body: Again) -> Response:
     """Owe one again, or tell what that would change."""
-    with transaction() as session:
-        _find(session, [path.dead_letter_id])
-    ids = [path.dead_letter_id]
-    if body.dry_run:
-        return replayed(ids, foreseen=foresee(dead_letters=ids))
-    return replayed(in_transaction(_replay, None, ids, body.note))
+    return _LETTERS.replay_one(body, path.dead_letter_id)
 
 
 @routes.post("/<uuid:dead_letter_id>/dismiss", responses={200: OneLetterAnswer})
@@ -175,7 +132,7 @@ def dismiss_dead_letter(path: LetterPath, body: Dismissal) -> Response:
 
 
 def _narrowed(by: Narrowed) -> Select[Owed]:
-    wanted = select(Owed).where(whose(Owed.company_id))
+    wanted = _LETTERS.theirs()
     if by.task is not None:
         wanted = wanted.where(Owed.task == by.task)
     if by.company_id is not None:
@@ -183,16 +140,6 @@ def _narrowed(by: Narrowed) -> Select[Owed]:
     if by.since is not None:
         wanted = wanted.where(Owed.due_at >= by.since)
     return wanted
-
-
-def _find(session: Session, ids: list[UUID]) -> list[Owed]:
-    """Return dead letters that the caller may see; 404 if one of them is none."""
-    wanted = select(Owed).where(
-        Owed.id.in_(ids), Owed.status.in_(replays.GIVEN_UP), whose(Owed.company_id)
-    )
-    found = list(session.scalars(wanted.order_by(Owed.id)))
-    all_found(ids, [letter.id for letter in found], NOUN)
-    return found
 
 
 def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
@@ -212,8 +159,19 @@ def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
     return done
 
 
+_LETTERS = Kind(
+    Owed,
+    "dead letter",
+    "dead_letters",
+    company_id=Owed.company_id,
+    shown=Owed.status.in_(replays.GIVEN_UP),
+    due=Owed.status == OwedStatus.DEAD,
+    replay=_replay,
+)
+
+
 def _dismiss(session: Session, identity: UUID, note: str) -> dict[str, Any]:
-    _find(session, [identity])
+    _LETTERS.find(session, [identity])
     for letter in replays.lock_dead(session, [identity]):
         letter.status = OwedStatus.DISMISSED
         company_id = letter.company_id
@@ -221,7 +179,7 @@ def _dismiss(session: Session, identity: UUID, note: str) -> dict[str, Any]:
             session, Action.DISMISS, "dead_letter", identity, company_id=company_id, note=note
         )
         session.flush()
-        return _shown(letter) | {"acts": list(map(shown_act, acts_on(session, identity)))}
+        return _shown(letter) | {"acts": shown_acts(session, identity)}
     raise Problem("conflict", "Somebody has just replayed it.")
 
 

@@ -7,32 +7,20 @@ from uuid import UUID
 
 from flask import Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, true
 from sqlalchemy.orm import Session
 
 from models import replays
-from models.operations import Action, acts_on
-from models.paging import newest
+from models.operations import Action
 from models.tenants import Permission
 from models.webhooks import PaymentWebhook, WebhookStatus
-from web.api.operations import (
-    PREFIX,
-    ActAnswer,
-    ReplayAnswer,
-    Several,
-    all_found,
-    foresee,
-    most_of,
-    replayed,
-    shown_act,
-    waits,
-    whose,
-    write_down,
-)
+from web.api.operations import PREFIX, ActAnswer, shown_acts, write_down
+from web.api.replaying import Kind, ReplayAnswer, Several, waits
 from web.auth import allowed
+from web.lists import answer_page
 from web.routes import Input, Routes, respond
-from web.schemas import Moment, PageQuery, cause, cursor_of
-from worker.database import in_transaction, transaction
+from web.schemas import Moment, PageQuery, cause
+from worker.database import transaction
 
 routes = Routes("webhook_events", __name__, url_prefix=f"{PREFIX}/events")
 
@@ -100,16 +88,7 @@ class EventsAnswer(BaseModel):
 @allowed(Permission.OPERATIONS)
 def list_events(query: EventsQuery) -> Response:
     """List stored webhook events, newest first."""
-    wanted = _narrowed(query)
-    if query.created_from is not None:
-        wanted = wanted.where(PaymentWebhook.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(PaymentWebhook.created_at < query.created_to)
-    with transaction() as session:
-        page = newest(session, PaymentWebhook, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(PaymentWebhook, _narrowed(query), query, _shown)
 
 
 @routes.get("/<uuid:event_id>", responses={200: OneEventAnswer})
@@ -117,9 +96,8 @@ def list_events(query: EventsQuery) -> Response:
 def read_event(path: EventPath) -> Response:
     """Return one, with what operators did about it."""
     with transaction() as session:
-        [event] = _find(session, [path.event_id])
-        acts = map(shown_act, acts_on(session, event.id))
-        return respond(_shown(event) | {"acts": list(acts)})
+        [event] = _EVENTS.find(session, [path.event_id])
+        return respond(_shown(event) | {"acts": shown_acts(session, event.id)})
 
 
 @routes.post("/replay", responses={200: ReplayAnswer})
@@ -130,24 +108,11 @@ def replay_events(body: Replay) -> Response:
 
     What was handled may be handled again: only moves that are allowed are made.
     """
-    with transaction() as session:
-        left = 0
-        if body.ids is not None:
-            ids = [event.id for event in _find(session, body.ids)]
-        else:
-            wanted = _narrowed(body.filter or Narrowed.model_validate({}))
-            wanted = wanted.where(PaymentWebhook.status.in_(AT_REST))
-            number = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
-            oldest = wanted.order_by(PaymentWebhook.id).limit(most_of(body))
-            ids = [each.id for each in session.scalars(oldest)]
-            left = number - len(ids)
-    if body.dry_run:
-        return replayed(ids, left=left, foreseen=foresee(events=ids))
-    return replayed(in_transaction(_replay, None, ids, body.note), left=left)
+    return _EVENTS.replay_some(body, _narrowed(body.filter or Narrowed.model_validate({})))
 
 
 def _narrowed(by: Narrowed) -> Select[PaymentWebhook]:
-    wanted = select(PaymentWebhook).where(whose(PaymentWebhook.company_id))
+    wanted = _EVENTS.theirs()
     for column, value in (
         (PaymentWebhook.provider, by.provider),
         (PaymentWebhook.event_type, by.type),
@@ -159,20 +124,10 @@ def _narrowed(by: Narrowed) -> Select[PaymentWebhook]:
     return wanted
 
 
-def _find(session: Session, ids: list[UUID]) -> list[PaymentWebhook]:
-    """Return events that the caller may see; 404 if one of them is none."""
-    wanted = select(PaymentWebhook).where(
-        PaymentWebhook.id.in_(ids), whose(PaymentWebhook.company_id)
-    )
-    found = list(session.scalars(wanted.order_by(PaymentWebhook.id)))
-    all_found(ids, [event.id for event in found], "event")
-    return found
-
-
 def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
     """Return which will be handled again; what is owed anyway is not among them."""
     done = []
-    for event in _find(session, ids):
+    for event in _EVENTS.find(session, ids):
         because = cause("replayed by an operator")
         if replays.replay_event(session, event.id, cause=because) is None:
             continue
@@ -181,6 +136,17 @@ def _replay(session: Session, ids: list[UUID], note: str | None) -> list[UUID]:
         )
         done.append(event.id)
     return done
+
+
+_EVENTS = Kind(
+    PaymentWebhook,
+    "event",
+    "events",
+    company_id=PaymentWebhook.company_id,
+    shown=true(),
+    due=PaymentWebhook.status.in_(AT_REST),
+    replay=_replay,
+)
 
 
 def _shown(event: PaymentWebhook) -> dict[str, Any]:

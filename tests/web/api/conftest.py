@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.tenants import Role, User
+from models.tenants import Role, Tenant, User
 from tests.client import Client
 from tests.factories import make_company
 from tests.system import System
@@ -19,8 +19,11 @@ def owner(system: System) -> Client:
 
 @pytest.fixture
 def staff(use, password_hash):
-    """An operator, in this process."""
-    return make_company(role=Role.OPERATOR, password_hash=password_hash)
+    """An operator of the platform's own tenant, in this process."""
+    found = make_company(role=Role.OPERATOR, password_hash=password_hash)
+    with transaction() as session:
+        session.get_one(Tenant, found.tenant_id).is_platform = True
+    return found
 
 
 @pytest.fixture

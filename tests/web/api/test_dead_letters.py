@@ -141,7 +141,9 @@ def test_only_operators_may(sign_in_as, visitor, letters, role):
     "body",
     [{}, {"ids": []}, {"ids": ["no id"]}, {"ids": [str(uuid4())], "filter": {}},
      {"ids": [str(uuid4())] * 501}, {"filter": {"colour": "red"}},
-     {"filter": {}, "dry_run": "yes"}],
+     {"filter": {"task": "x"}, "dry_run": "yes"},
+     {"filter": {}}, {"filter": {"task": None}}, {"filter": None}, {"all": False}, {"all": "yes"},
+     {"all": True, "filter": {"task": "x"}}, {"all": True, "ids": [str(uuid4())]}],
 )  # fmt: skip
 def test_a_replay_that_makes_no_sense_is_refused(operator, letters, body):
     problem_of(operator.post(f"{LETTERS}/replay", body), 422, "invalid")

@@ -176,7 +176,7 @@ def colleague(visitor, ours, password_hash):
     return visitor.sign_in(person.email)
 
 
-def test_companies_read_their_own_alerts_and_operators_all_of_the_tenants(
+def test_companies_read_their_own_alerts_and_the_platforms_operators_the_systems_too(
     operator, ours, colleague
 ):
     mine, systems, theirs = (

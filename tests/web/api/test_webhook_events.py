@@ -149,6 +149,12 @@ def test_a_dry_run_shows_what_a_filter_would_replay(operator, ours, paid):
     assert event_row(event_id).status is WebhookStatus.COMPLETED
 
 
+@pytest.mark.parametrize("body", [{}, {"filter": {}}, {"filter": {"type": None}}, {"all": False}])
+def test_nobody_replays_all_events_without_saying_so(operator, ours, paid, body):
+    problem_of(operator.post(f"{EVENTS}/replay", body), 422, "invalid")
+    assert event_row(paid[0]).status is WebhookStatus.COMPLETED
+
+
 def test_another_tenants_events_are_not_there(operator):
     stranger = make_company()
     payment_id = make_open_payment(stranger)
