@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -15,7 +15,6 @@ from models.alerts import Alert
 from models.ids import new_id
 from models.outbox import Owed, enqueue
 from tests.bell import ring
-from tests.waiting import wait_for
 from worker import breaker
 from worker.app import calling_task
 from worker.breaker import Limits, ProviderBreaker, State, breaker_of, tell_people
@@ -25,7 +24,8 @@ from worker.gateways import health
 from worker.gateways.base import Advice, Declined, GatewayError, OutcomeUnknown, Rejected
 from worker.gateways.base import Unavailable as NotExecuted
 
-LIMITS = Limits(failures=5, share=0.5, window_s=30, pause_s=0.2, longest_pause_s=0.8, probe_s=20)
+# Long, for no test waits for its end: `Several.pass_time` has it behind it at once.
+LIMITS = Limits(failures=5, share=0.5, window_s=600, pause_s=60, longest_pause_s=240, probe_s=300)
 
 
 class Several:
@@ -35,10 +35,31 @@ class Several:
         self.url = url
         self.provider = f"provider-{uuid4().hex}"
         self.changes: list[str] = []
+        self._key = f"breaker:{self.provider}"
 
-    def of_a_process(self, limits: Limits = LIMITS) -> ProviderBreaker:
+    def of_a_process(self) -> ProviderBreaker:
         cache = Cache(self.url)
-        return ProviderBreaker(self.provider, cache, limits, on_change=self.changes.append)
+        return ProviderBreaker(self.provider, cache, LIMITS, on_change=self.changes.append)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let all that Redis knows of it be so much older."""
+        client = Cache(self.url).client
+        for name in {"opened_at", "next_at", "probe_until"} & client.hgetall(self._key).keys():
+            client.hincrby(self._key, name, -round(seconds * 1000))
+        parts = math.ceil(seconds / (LIMITS.window_s / breaker.PARTS))
+        for field, count in client.hgetall(f"{self._key}:calls").items():
+            part, _, kind = field.partition(":")
+            client.hdel(f"{self._key}:calls", field)
+            client.hset(f"{self._key}:calls", f"{int(part) - parts}:{kind}", count)
+
+    def pause_s(self) -> float:
+        """How long it stays open since it was opened last."""
+        next_at, opened_at = Cache(self.url).client.hmget(self._key, "next_at", "opened_at")
+        return (int(next_at) - int(opened_at)) / 1000
+
+    def let_probe(self, one: ProviderBreaker, who: str) -> None:
+        self.pass_time(self.pause_s())
+        assert one.wait_s(who) == 0
 
 
 @pytest.fixture
@@ -56,9 +77,9 @@ def succeed(one: ProviderBreaker, times: int = 1) -> None:
         one.tell(has_failed=False, took_s=0)
 
 
-def opened(several: Several, limits: Limits = LIMITS) -> ProviderBreaker:
-    one = several.of_a_process(limits)
-    fail(one, limits.failures)
+def opened(several: Several) -> ProviderBreaker:
+    one = several.of_a_process()
+    fail(one, LIMITS.failures)
     assert one.standing().state is State.OPEN
     return one
 
@@ -89,10 +110,9 @@ def test_failures_among_more_successes_do_not(several):
 
 
 def test_failures_that_are_long_past_do_not_count(several):
-    brief = Limits(**{**vars(LIMITS), "window_s": 0.6})
-    one = several.of_a_process(brief)
+    one = several.of_a_process()
     fail(one, 4)
-    time.sleep(0.75)  # the window itself
+    several.pass_time(LIMITS.window_s)
     fail(one, 4)
     assert one.standing().state is State.CLOSED
     fail(one, 1)
@@ -100,11 +120,11 @@ def test_failures_that_are_long_past_do_not_count(several):
 
 
 def test_successes_that_were_kept_back_do_not_count_for_a_later_part(several):
-    one = several.of_a_process(replace(LIMITS, window_s=1.2))
+    one = several.of_a_process()
     assert one.wait_s("a caller") == 0
     succeed(one, 20)  # all but the first wait to be told
-    until = time.monotonic() + 0.3
-    wait_for(lambda: time.monotonic() > until)
+    assert one._successes > LIMITS.failures
+    one._told_at -= LIMITS.window_s / breaker.PARTS
     fail(one, LIMITS.failures)
     assert one.standing().state is State.OPEN
 
@@ -118,7 +138,7 @@ def test_after_the_pause_one_of_many_probes_and_the_others_wait(several):
         start.wait()
         return processes[number % 4].wait_s(f"task-{number}")
 
-    wait_for(lambda: time.time() > processes[0].standing().next_probe_at.timestamp(), 5)
+    several.pass_time(LIMITS.pause_s)
     with ThreadPoolExecutor(32) as pool:
         waits = list(pool.map(ask, range(32)))
     assert min(waits) == 0
@@ -129,14 +149,10 @@ def test_after_the_pause_one_of_many_probes_and_the_others_wait(several):
     assert processes[probe % 4].wait_s(f"task-{probe}") == 0
 
 
-def until_probe(one: ProviderBreaker, who: str) -> None:
-    wait_for(lambda: one.wait_s(who) == 0, 5)
-
-
 def test_a_probe_that_succeeds_closes_it_for_all(several):
     one, other = opened(several), several.of_a_process()
     assert other.wait_s("b") > 0
-    until_probe(one, "a")
+    several.let_probe(one, "a")
     assert other.wait_s("b") > 0
     succeed(one)
     assert other.wait_s("b") == 0
@@ -151,11 +167,10 @@ def test_a_probe_that_fails_doubles_the_pause_up_to_the_longest(several):
     one = opened(several)
     pauses = []
     for number in range(4):
-        until_probe(one, f"task-{number}")
-        before = time.time()
+        several.let_probe(one, f"task-{number}")
         fail(one)
-        pauses.append(one.standing().next_probe_at.timestamp() - before)
-    assert [round(pause, 1) for pause in pauses] == [0.4, 0.8, 0.8, 0.8]
+        pauses.append(several.pause_s())
+    assert pauses == [120, 240, 240, 240]
     assert several.changes == [several.provider]
 
 
@@ -170,25 +185,26 @@ def test_a_second_try_within_the_call_that_failed_makes_the_pause_no_longer(seve
 def test_a_provider_that_asks_to_be_left_alone_for_longer_is(several):
     one = several.of_a_process()
     for _ in range(5):
-        one.tell(has_failed=True, took_s=0, retry_after_s=0.6)
-    assert 0.4 < one.standing().next_probe_at.timestamp() - time.time() <= 0.65
+        one.tell(has_failed=True, took_s=0, retry_after_s=100)
+    assert several.pause_s() == 100
 
 
 def test_what_was_sent_before_it_opened_tells_nothing(several):
     one = opened(several)
-    until_probe(one, "a")
-    one.tell(has_failed=False, took_s=20)
+    several.let_probe(one, "a")
+    one.tell(has_failed=False, took_s=2 * LIMITS.pause_s)
     assert one.standing().state is State.HALF_OPEN
     before = one.standing()
-    one.tell(has_failed=True, took_s=20)
+    one.tell(has_failed=True, took_s=2 * LIMITS.pause_s)
     assert one.standing() == before
 
 
 def test_a_probe_whose_worker_died_is_replaced(several):
-    one = opened(several, Limits(**{**vars(LIMITS), "probe_s": 0.3}))
-    until_probe(one, "dies")
+    one = opened(several)
+    several.let_probe(one, "dies")
     assert one.wait_s("next") > 0
-    until_probe(one, "next")
+    several.pass_time(LIMITS.probe_s)
+    assert one.wait_s("next") == 0
 
 
 def test_a_healthy_provider_costs_a_round_trip_a_second(several, monkeypatch):
@@ -196,11 +212,12 @@ def test_a_healthy_provider_costs_a_round_trip_a_second(several, monkeypatch):
     asked = []
     do = one._cache.do
     monkeypatch.setattr(one._cache, "do", lambda work: (asked.append(1), do(work))[1])
+    began = time.monotonic()
     assert one.wait_s("a") == 0
     for number in range(1000):
         one.wait_s(f"task-{number}")
         succeed(one)
-    assert len(asked) < 8
+    assert len(asked) < 8 * (1 + time.monotonic() - began)
 
 
 def test_with_redis_away_it_is_closed_and_nobody_fails(fresh_valkey):
@@ -253,14 +270,12 @@ def call(debt, provider):
 
 
 @pytest.fixture
-def away(database, monkeypatch, request):
+def away(database, monkeypatch, several):
     """A provider of this test's own, whose breaker is open."""
-    provider = f"provider-{uuid4().hex}"
     breaker_of.cache_clear()
-    limits = Limits(**{**vars(LIMITS), **getattr(request, "param", {})})
-    monkeypatch.setattr(breaker.Limits, "of", lambda _: limits)
-    fail(breaker_of(provider), 5)
-    yield provider
+    monkeypatch.setattr(breaker.Limits, "of", lambda _: LIMITS)
+    fail(breaker_of(several.provider), 5)
+    yield several.provider
     breaker_of.cache_clear()
 
 
@@ -269,7 +284,6 @@ def owed_of(provider: str) -> Owed:
         return enqueue(session, "outbox.test_waits", provider=provider)
 
 
-@pytest.mark.parametrize("away", [{"pause_s": 60, "longest_pause_s": 60}], indirect=True)
 def test_what_needs_the_provider_waits_unclaimed_and_uses_up_no_try(away):
     CALLED.clear()
     owed = owed_of(away)
@@ -286,8 +300,7 @@ def test_what_needs_the_provider_waits_unclaimed_and_uses_up_no_try(away):
     assert [other] == CALLED
 
 
-@pytest.mark.parametrize("away", [{"pause_s": 1.5, "longest_pause_s": 1.5}], indirect=True)
-def test_of_many_that_wait_one_probes_and_once_it_is_well_all_go_on(away):
+def test_of_many_that_wait_one_probes_and_once_it_is_well_all_go_on(away, several):
     CALLED.clear()
     debts = [owed_of(away) for _ in range(12)]
 
@@ -299,7 +312,7 @@ def test_of_many_that_wait_one_probes_and_once_it_is_well_all_go_on(away):
     assert CALLED == []
     one = breaker_of(away)
     for probes in (1, 2):
-        wait_for(lambda: time.time() > one.standing().next_probe_at.timestamp(), 5)
+        several.pass_time(several.pause_s())
         ring_all()
         assert len(CALLED) == probes
         debts = [owed for owed in debts if _is_owed(owed)]
@@ -316,7 +329,7 @@ def _is_owed(owed: Owed) -> bool:
         return session.get(Owed, owed.id) is not None
 
 
-def test_people_are_told_when_it_opens_and_when_it_closes(away):
+def test_people_are_told_when_it_opens_and_when_it_closes(away, several):
     def alerts() -> list[Alert]:
         with transaction() as session:
             found = session.scalars(select(Alert).where(Alert.kind == "provider_away"))
@@ -327,7 +340,7 @@ def test_people_are_told_when_it_opens_and_when_it_closes(away):
     in_transaction(tell_people, None, away)
     assert len(alerts()) == 1
     one = breaker_of(away)
-    until_probe(one, "a")
+    several.let_probe(one, "a")
     succeed(one)
     [alert] = alerts()
     assert alert.open_key is None
