@@ -11,6 +11,7 @@ from celery import Celery
 from tests.waiting import wait_for
 from tests.worker.telemetry.canaries import CANARIES, leaked
 from tests.worker.telemetry.conftest import Observed, observed
+from worker import transport
 from worker.settings import Settings
 from worker.telemetry import metrics_page
 
@@ -21,6 +22,8 @@ APP = "tests.worker.telemetry.small_worker"
 def worker(folder: Path, broker_url: str) -> Iterator[Observed]:
     """A worker after one task that worked and one that failed."""
     argv = ["celery", "-A", APP, "worker", "-P", "threads", "-c", "2", "--without-mingle"]
+    # Kombu remembers for the whole process who serves a scheme that it has once met.
+    transport.register()
     with observed(argv, folder, BROKER_URL=broker_url, REDIS_URL=broker_url) as process:
         with Celery("client", broker=broker_url, set_as_current=False) as client:
             client.send_task("small.work", ("request-of-work",), queue="small")
