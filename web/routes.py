@@ -109,7 +109,7 @@ def _read_query(model: type[Model]) -> Model:
 
 def _read_body(model: type[Model]) -> Model:
     if _may_be_left_out(model) and not request.get_data():
-        return model()
+        return _validate(model, {})
     return _validate(model, request.get_json())
 
 

@@ -139,7 +139,7 @@ def test_only_operators_may(sign_in_as, visitor, letters, role):
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"ids": []}, {"ids": ["no id"]}, {"ids": [str(uuid4())], "filter": {}},
+    [None, {}, {"ids": []}, {"ids": ["no id"]}, {"ids": [str(uuid4())], "filter": {}},
      {"ids": [str(uuid4())] * 501}, {"filter": {"colour": "red"}},
      {"filter": {"task": "x"}, "dry_run": "yes"},
      {"filter": {}}, {"filter": {"task": None}}, {"filter": None}, {"all": False}, {"all": "yes"},
