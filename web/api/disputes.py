@@ -24,15 +24,15 @@ from models.disputes import (
     pending_action,
 )
 from models.outbox import enqueue
-from models.paging import newest
 from models.tenants import Permission
 from models.timeline import note
 from web.api.evidence import Evidence
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
+from web.lists import answer_page
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
-from web.schemas import Amount, Moment, PageQuery, cause, cursor_of
+from web.schemas import Amount, Moment, PageQuery, cause
 from worker import replies
 from worker.database import transaction
 
@@ -121,15 +121,7 @@ def list_disputes(query: DisputeQuery) -> Response:
         wanted = wanted.where(is_open if query.state == "open" else ~is_open)
     if query.transaction_id is not None:
         wanted = wanted.where(Dispute.transaction_id == query.transaction_id)
-    if query.created_from is not None:
-        wanted = wanted.where(Dispute.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(Dispute.created_at < query.created_to)
-    with transaction(company_id=caller().company_id) as session:
-        page = newest(session, Dispute, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(Dispute, wanted, query, _shown, company_id=caller().company_id)
 
 
 @routes.get("/<uuid:dispute_id>", responses={200: DisputeAnswer})

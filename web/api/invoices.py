@@ -23,11 +23,11 @@ from models.invoices import (
     next_number,
 )
 from models.money import LARGEST, InvalidAmount, amount_of
-from models.paging import newest
 from models.tenants import Company, Permission
 from models.timeline import note
 from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
+from web.lists import answer_page
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
 from web.schemas import (
@@ -38,7 +38,6 @@ from web.schemas import (
     Moment,
     PageQuery,
     cause,
-    cursor_of,
 )
 from worker.database import transaction
 from worker.events import announce
@@ -194,15 +193,7 @@ def list_invoices(query: InvoiceQuery) -> Response:
         wanted = wanted.where(Invoice.status == query.status)
     if query.currency is not None:
         wanted = wanted.where(Invoice.currency == query.currency)
-    if query.created_from is not None:
-        wanted = wanted.where(Invoice.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(Invoice.created_at < query.created_to)
-    with transaction(company_id=caller().company_id) as session:
-        page = newest(session, Invoice, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(Invoice, wanted, query, _shown, company_id=caller().company_id)
 
 
 def _line(invoice_id: UUID, position: int, line: NewLine, currency: str) -> InvoiceLine:
