@@ -32,6 +32,13 @@ class MethodType(StrEnum):
     PAYPAL = "paypal"
 
 
+# What each provider keeps that can be charged there; who keeps anything else is told so.
+KEPT_BY: dict[str, frozenset[MethodType]] = {
+    "stripe": frozenset({MethodType.CARD, MethodType.BANK_ACCOUNT}),
+    "paypal": frozenset({MethodType.PAYPAL}),
+}
+
+
 class MethodStatus(StrEnum):
     """Whether the provider has taken the method."""
 
@@ -145,6 +152,14 @@ def page_of(
         )
     )
     return page(rows, limit)
+
+
+def replacement_under_way(session: Session, method_id: UUID) -> UUID | None:
+    """Return what is to take a method's place, while its provider has not answered yet."""
+    query = select(PaymentMethod.id).where(
+        PaymentMethod.replaces_id == method_id, PaymentMethod.status == MethodStatus.PENDING
+    )
+    return session.scalar(query.limit(1))
 
 
 def default_method(session: Session) -> PaymentMethod | None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models import wallet
 from models.base import across_companies
-from models.methods import MethodStatus, MethodType, PaymentMethod, has_default
+from models.methods import KEPT_BY, MethodStatus, MethodType, PaymentMethod, has_default
 from models.timeline import Cause, note
 from models.transactions import Transaction
 from worker.gateways.base import MethodAnswer
@@ -20,7 +20,9 @@ def keep(
 
     The answer of the capture and the provider's event both tell of it, in any order.
     """
-    if method is None or payment.user_id is None or method.type not in set(MethodType):
+    if method is None or payment.user_id is None:
+        return None
+    if method.type not in KEPT_BY[payment.payment_method]:
         return None
     wallet.hold(session, payment.company_id)
     because = "whoever has it, it is kept once"

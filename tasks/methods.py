@@ -22,7 +22,7 @@ from models.base import across_companies
 from models.clock import now
 from models.dunning import owe_restart
 from models.ids import new_id
-from models.methods import MethodStatus, MethodType, PaymentMethod, has_default
+from models.methods import KEPT_BY, MethodStatus, MethodType, PaymentMethod, has_default
 from models.notifications import Notification, owe_notice
 from models.outbox import BATCH, Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
@@ -105,24 +105,24 @@ def _record(
         note(session, method, what="refused", because=debt.cause("it is kept already"))
         return
     method.provider_id = outcome.provider_id
-    if outcome.type not in set(MethodType):
+    if outcome.type not in KEPT_BY[method.provider]:
         _refuse(method, code="wrong_type", message="It is of a type that is not taken.")
         note(session, method, what="refused", because=debt.cause(f"it is a {outcome.type}"))
         enqueue(session, "methods.detach", method_id=method.id)
         return
-    method.type = MethodType(outcome.type)
+    asked, method.type = method.type, MethodType(outcome.type)
     _learn(method, outcome)
     method.token = None
     method.status = MethodStatus.ACTIVE
     method.is_active = True
-    note(session, method, what="attached", because=debt.cause("the provider keeps it"))
+    told = "" if method.type is asked else f": it is a {method.type} and no {asked}"
+    note(session, method, what="attached", because=debt.cause(f"the provider keeps it{told}"))
     _settle_in(session, debt, method)
 
 
 def _settle_in(session: Session, debt: Debt, method: PaymentMethod) -> None:
     """Give a method that is new its place; what was declined for want of it is tried again."""
-    replaces = debt.arguments.get("replaces")
-    old = locks.lock(session, PaymentMethod, UUID(replaces)) if replaces else None
+    old = locks.lock(session, PaymentMethod, method.replaces_id) if method.replaces_id else None
     is_wanted = old is not None and old.is_active
     if old is not None and is_wanted:
         because = debt.cause(f"replaced by {method.id}")

@@ -51,7 +51,7 @@ class Till:
         """Owe a method in the place of another and ring for it."""
         return self.add(token, replaces=method_id)
 
-    def add(self, token: str, **then: Any) -> UUID:
+    def add(self, token: str, *, replaces: UUID | None = None) -> UUID:
         with self.system.session(self.company_id) as session:
             method = PaymentMethod(
                 company_id=self.company_id,
@@ -59,10 +59,11 @@ class Till:
                 type=MethodType.CARD,
                 provider="stripe",
                 token=token,
+                replaces_id=replaces,
             )
             session.add(method)
             session.flush()
-            self.enqueue(session, "methods.attach", method_id=method.id, **then)
+            self.enqueue(session, "methods.attach", method_id=method.id)
         self.ring(session.info["owed"])
         return method.id
 

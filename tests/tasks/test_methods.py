@@ -41,7 +41,7 @@ class Wallet:
         self.customer = customer
         self.company_id = customer.company_id
 
-    def begin(self, token: str, **then: object) -> UUID:
+    def begin(self, token: str, *, replaces: UUID | None = None, **then: object) -> UUID:
         """Owe a new method, as a view does."""
         method_id = make_method(
             self.customer,
@@ -54,6 +54,7 @@ class Wallet:
         with transaction(company_id=self.company_id) as session:
             method = session.get_one(PaymentMethod, method_id)
             method.provider_id = None
+            method.replaces_id = replaces
             enqueue(session, "methods.attach", method_id=method_id, **then)
         return method_id
 
@@ -213,12 +214,14 @@ def test_between_new_and_old_the_debt_outlives_the_worker(ours, provider):
     assert ours.owed("methods.") == []
 
 
-def test_a_second_replacement_of_the_same_method_is_added_beside_the_first(ours, provider):
+def test_what_was_to_replace_a_method_that_was_removed_meanwhile_is_kept(ours, provider):
     old = ours.keep()
-    both = [ours.begin(token, replaces=old) for token in ("pm_card_mastercard", "pm_card_amex")]
+    new = ours.begin("pm_card_mastercard", replaces=old)
+    ours.remove(old)
     ours.work()
-    assert ours.row(old).replaced_by_id == both[0] == ours.default()
-    assert ours.row(both[1]).is_active
+    assert ours.row(old).replaced_by_id is None
+    assert ours.row(new).is_active
+    assert ours.default() == new
 
 
 def test_a_replaced_method_is_forgotten_once_its_last_payment_has_ended(ours, provider):
@@ -272,20 +275,25 @@ def test_the_newest_that_lasts_inherits_the_default(ours):
 
 
 def test_a_method_is_of_the_type_that_the_provider_says(ours, provider):
-    assert ours.row(ours.keep("pm_usBankAccount_success")).type == MethodType.BANK_ACCOUNT
+    method_id = ours.keep("pm_usBankAccount_success")
+    assert ours.row(method_id).type == MethodType.BANK_ACCOUNT
+    with transaction(company_id=ours.company_id) as session:
+        attached = history(session, [method_id])[0]
+    assert attached.why == "the provider keeps it: it is a bank_account and no card"
 
 
-def test_a_type_that_is_not_taken_is_refused_and_given_back(ours, provider, monkeypatch):
+@pytest.mark.parametrize("kind", ["link", "paypal"])
+def test_a_type_that_is_not_taken_is_refused_and_given_back(ours, provider, monkeypatch, kind):
     class Link:
         forgotten: list[str] = []  # noqa: RUF012  of one test
 
         def create_customer(self, **_: object) -> str:
-            return "cus_link"
+            return f"cus_{kind}"
 
         def attach_method(self, **_: object) -> MethodAnswer:
             return MethodAnswer(
                 provider_id=f"pm_{new_id().hex}",
-                type="link",
+                type=kind,
                 last_four=None,
                 brand=None,
                 exp_month=None,

@@ -29,7 +29,7 @@ def stopped(shop) -> tuple[UUID, UUID]:
     return card, payment_id
 
 
-def begin(shop, token: str, **then: object) -> UUID:
+def begin(shop, token: str, *, replaces: UUID | None = None, **then: object) -> UUID:
     """Owe a method as a view does, and do the work."""
     with shop.session() as session:
         method = PaymentMethod(
@@ -38,6 +38,7 @@ def begin(shop, token: str, **then: object) -> UUID:
             type=MethodType.CARD,
             provider="stripe",
             token=token,
+            replaces_id=replaces,
         )
         session.add(method)
         session.flush()

@@ -15,7 +15,13 @@ from sqlalchemy.orm import Session
 from models import locks, wallet
 from models.clock import now
 from models.dunning import owe_restart
-from models.methods import MethodStatus, MethodType, PaymentMethod, page_of
+from models.methods import (
+    MethodStatus,
+    MethodType,
+    PaymentMethod,
+    page_of,
+    replacement_under_way,
+)
 from models.outbox import enqueue
 from models.tenants import Permission
 from models.timeline import note
@@ -35,7 +41,7 @@ routes = Routes("payment_methods", __name__, url_prefix=PREFIX)
 # Whose tokens stand for which type, what they look like, and how that is told.
 _STRIPES = re.compile(r"(tok|pm|src)_[A-Za-z0-9_]+", re.ASCII)
 _ACCOUNTS = re.compile(r"(pm|ba|src)_[A-Za-z0-9_]+", re.ASCII)
-_PAYPALS = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+", re.ASCII)
+_PAYPALS = re.compile(r"(?!(?:tok|btok|pm|ba|src|card)_)(?=.*[A-Za-z])[A-Za-z0-9_-]+", re.ASCII)
 TOKENS = {
     MethodType.CARD: (Provider.STRIPE, _STRIPES, "a one-time token of Stripe's: tok_… or pm_…"),
     MethodType.BANK_ACCOUNT: (Provider.STRIPE, _ACCOUNTS, "a payment method of Stripe's: pm_…"),
@@ -139,9 +145,17 @@ def replace_method(session: Session, path: MethodPath, body: Token) -> Begun:
 
     Answers as adding does, with the new method. It is the default if the old one was, retries
     that wait for the old one use it, and what was given up for want of money is tried with it.
+    409 while another is about to take its place.
     """
+    wallet.hold(session, caller().company_id)
     old = _active(session, path.payment_method_id, "be replaced")
-    return _begin(session, body, f"in the place of {old.id}", replaces=old.id)
+    if (other := replacement_under_way(session, old.id)) is not None:
+        raise Problem(
+            "conflict",
+            f"It is being replaced already, by {other}.",
+            headers={"Location": f"{PREFIX}/{other}"},
+        )
+    return _begin(session, body, f"in the place of {old.id}", replaces=old)
 
 
 @routes.post("/<uuid:payment_method_id>/default", responses={200: MethodAnswer})
@@ -176,7 +190,14 @@ def remove_method(session: Session, path: MethodPath) -> Made:
     return Made(_shown(method), status=200)
 
 
-def _begin(session: Session, body: Token, why: str, **then: Any) -> Begun:
+def _begin(
+    session: Session,
+    body: Token,
+    why: str,
+    *,
+    replaces: PaymentMethod | None = None,
+    make_default: bool = False,
+) -> Begun:
     kind = MethodType(body.type)
     if kind is MethodType.PAYPAL and not settings().has_paypal:
         raise invalid("type", "is not taken here: PayPal is not set up")
@@ -189,12 +210,19 @@ def _begin(session: Session, body: Token, why: str, **then: Any) -> Begun:
         type=kind,
         provider=provider,
         token=body.token,
+        replaces_id=replaces.id if replaces else None,
     )
     session.add(method)
     session.flush()
     note(session, method, what="begun", because=cause(why))
     reply_key = replies.new_key()
-    enqueue(session, "methods.attach", method_id=method.id, reply=reply_key, **then)
+    enqueue(
+        session,
+        "methods.attach",
+        method_id=method.id,
+        reply=reply_key,
+        make_default=make_default,
+    )
     return Begun(method.id, reply_key)
 
 
