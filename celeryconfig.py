@@ -28,8 +28,8 @@ event_serializer = "json"
 
 imports = [
     *(f"tasks.{subject}" for subject in SUBJECTS),
+    "tasks.cancels",
     "tasks.captures",
-    "tasks.closings",
     "tasks.missed",
 ]
 

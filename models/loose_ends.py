@@ -108,7 +108,7 @@ ABANDONED = LooseEnd(
     name="a payment that its customer has left",
     rows="transactions x",
     condition="x.status = 'requires_action' AND x.updated_at <= :before",
-    task="janitor.abandon",
+    task="payments.cancel",
     queues=_OF_PAYMENTS,
 )
 UNSENT_REFUND = LooseEnd(

@@ -79,6 +79,14 @@ class Dunning(StrEnum):
     CLEARED = "cleared"  # paid otherwise, or nothing is due any more
 
 
+class CancelReason(StrEnum):
+    """Why what its customer could still pay is canceled; the payment's `error_code` then."""
+
+    ABANDONED = "abandoned"  # its customer left it
+    BY_CUSTOMER = "canceled_by_customer"
+    NOT_DUE = "not_due"  # of its invoice less is due by now
+
+
 class Trigger(StrEnum):
     """Why an attempt was made."""
 
@@ -311,11 +319,12 @@ def open_of_invoice(session: Session, invoice_id: UUID) -> UUID | None:
     return session.scalar(select(Transaction.id).where(Transaction.open_invoice_id == invoice_id))
 
 
-def payable_intents(invoice_id: UUID) -> ColumnElement[bool]:
-    """Return what holds of the payments of an invoice whose declined intent may yet be paid."""
+def oversized_intents(invoice: Invoice) -> ColumnElement[bool]:
+    """Return what holds of declined payments that may yet be paid, with more than is due."""
     return and_(
-        Transaction.invoice_id == invoice_id,
+        Transaction.invoice_id == invoice.id,
         Transaction.status == Status.FAILED,
+        Transaction.amount > invoice.due.amount,
         Transaction.provider_transaction_id.is_not(None),
         Transaction.payment_method != Provider.BANK_TRANSFER,
     )

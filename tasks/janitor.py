@@ -1,13 +1,11 @@
-"""The janitor: what nobody has in hand is owed again, what was abandoned is closed.
+"""The janitor, rung by beat: what nobody has in hand is owed again, what was abandoned is closed.
 
-janitor.sweep      beat's ring: finds loose ends (models.loose_ends) and owes the task for each
-janitor.abandon    a customer began to pay and left: cancel the intent, so that the invoice is free
+It finds loose ends (models.loose_ends) and owes the task for each.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,24 +27,11 @@ from models.loose_ends import (
 from models.outbox import enqueue
 from models.refunds import Refund
 from models.timeline import Cause, note
-from models.transactions import Status, Transaction, lock, lock_existing
-from tasks import settlement
-from tasks.claims import is_due
-from tasks.handover import KIND, hand_over, hand_over_refund, tell
+from models.transactions import Transaction
+from tasks.handover import KIND, hand_over_refund, tell
 from worker.alerts import resolve
-from worker.app import Debt, calling_task, periodic
+from worker.app import periodic
 from worker.database import in_transaction
-from worker.events import announce_payment
-from worker.gateways import gateway_for
-from worker.gateways.base import (
-    Gateway,
-    GatewayError,
-    Intent,
-    IntentStatus,
-    OutcomeUnknown,
-    Rejected,
-    Unavailable,
-)
 from worker.settings import settings
 from worker.tally import tally
 
@@ -56,9 +41,6 @@ log = logging.getLogger(__name__)
 ASK_EVERY = timedelta(hours=1)
 # Banks take up to ten working days to give money back.
 REFUND_PATIENCE = timedelta(days=14)
-# Between tries to cancel what was abandoned, and how many there are: three days.
-CANCEL_EVERY = timedelta(hours=1)
-CANCEL_TRIES = 72
 SWEPT = Cause(why="found by the janitor")
 
 
@@ -130,124 +112,3 @@ def _tell_review(session: Session, review: Review) -> None:
 
 def _end_review(session: Session, review: Review) -> None:
     resolve(session, f"{KIND}:{review.id}", why=f"The {review.noun} needs no review any more.")
-
-
-@dataclass(frozen=True)
-class Abandoned:
-    """A payment whose customer has left, and the key to cancel it with."""
-
-    transaction_id: UUID
-    provider: str
-    intent_id: str
-    key: str
-    # Whether its invoice still lacks the money: else what is approved is given up as well.
-    is_due: bool
-
-
-def _claim_abandoned(
-    session: Session, debt: Debt, *, transaction_id: str, **_tries: int
-) -> Abandoned | None:
-    payment = lock(session, UUID(transaction_id))
-    if payment is None or payment.status != Status.REQUIRES_ACTION:
-        debt.end(session)
-        return None
-    if payment.provider_transaction_id is None:
-        debt.end(session)
-        hand_over(session, payment, because=debt.cause("it waits for its customer nowhere"))
-        return None
-    if debt.waits_for(session, payment.payment_method):
-        return None
-    # A debt a try, and so a key a try: a saved 500 would be answered again and again.
-    key = f"abandon-{debt.id}"
-    return Abandoned(
-        payment.id,
-        payment.payment_method,
-        payment.provider_transaction_id,
-        key,
-        is_due(session, payment),
-    )
-
-
-@calling_task("janitor.abandon", claim=_claim_abandoned)
-def abandon(debt: Debt, abandoned: Abandoned) -> None:
-    """Cancel what its customer has left. Safe twice: what is canceled or paid is returned as it is.
-
-    Looks first: one that was paid meanwhile is believed, and one that is being paid is left alone,
-    though the provider might cancel it.
-    """
-    outcome: Intent | GatewayError
-    try:
-        outcome = _close(gateway_for(abandoned.provider), abandoned)
-    except GatewayError as error:
-        outcome = error
-    in_transaction(_record_abandoned, debt.company_id, debt, abandoned.transaction_id, outcome)
-
-
-def _close(gateway: Gateway, abandoned: Abandoned) -> Intent:
-    try:
-        intent = gateway.retrieve(abandoned.intent_id)
-    except Rejected:
-        pass  # where what is left expires by itself, canceling it knows that
-    else:
-        is_being_paid = intent.is_approved and abandoned.is_due
-        if intent.status is not IntentStatus.REQUIRES_ACTION or is_being_paid:
-            return intent
-    return gateway.cancel(key=abandoned.key, provider_id=abandoned.intent_id)
-
-
-def _record_abandoned(
-    session: Session, debt: Debt, transaction_id: UUID, outcome: Intent | GatewayError
-) -> None:
-    debt.end(session)
-    payment = lock_existing(session, transaction_id)
-    hours = settings().abandon_after_s / 3600
-    cause = debt.cause(f"its customer left it for {hours:g} hours")
-    if payment.status != Status.REQUIRES_ACTION:
-        _look_again(session, payment, outcome)
-        return
-    if isinstance(outcome, Intent) and (
-        outcome.status is not IntentStatus.REQUIRES_ACTION or outcome.is_approved
-    ):
-        attempt = settlement.attempt_behind(payment, outcome)
-        settlement.apply(session, payment, attempt, outcome, cause=cause)
-        if outcome.status is IntentStatus.CANCELED:
-            _tell_canceled(session, payment)
-        return
-    tries: int = debt.arguments.get("tries", 0) + 1
-    is_final = isinstance(outcome, GatewayError) and not isinstance(
-        outcome, OutcomeUnknown | Unavailable
-    )
-    told = outcome if isinstance(outcome, GatewayError) else "it is still open there"
-    if is_final or tries >= CANCEL_TRIES:
-        hand_over(session, payment, because=cause.but(f"it cannot be canceled: {told}"))
-        return
-    note(session, payment, what="wait", because=cause.but(f"not canceled: {told}"))
-    enqueue(
-        session,
-        "janitor.abandon",
-        transaction_id=payment.id,
-        tries=tries,
-        due_at=now() + CANCEL_EVERY,
-    )
-
-
-def _look_again(session: Session, payment: Transaction, outcome: Intent | GatewayError) -> None:
-    """Believe neither: the customer came back while we canceled, and the provider knows more."""
-    if isinstance(outcome, Intent):
-        enqueue(
-            session,
-            "lookups.refresh",
-            transaction_id=payment.id,
-            intent_id=outcome.provider_id,
-            why="its customer came back while it was canceled",
-        )
-
-
-def _tell_canceled(session: Session, payment: Transaction) -> None:
-    announce_payment(
-        session,
-        "payment.failed",
-        payment,
-        code="abandoned",
-        reason="The payment was not confirmed in time.",
-    )

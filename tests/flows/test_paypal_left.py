@@ -20,7 +20,7 @@ from worker.intake import intake
 def sweep_and_work(till: Till) -> Transaction:
     for _ in range(5):
         janitor.sweep()
-    till.work("janitor.abandon")
+    till.work("payments.cancel")
     [payment] = payments(till)
     return payment
 

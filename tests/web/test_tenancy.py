@@ -56,6 +56,7 @@ NEEDS = {
     ("POST", "/api/v1/payments/{transaction_id}/retry"): Permission.PAYMENTS_WRITE,
     ("POST", "/api/v1/payments/{transaction_id}/resume"): Permission.PAYMENTS_WRITE,
     ("POST", "/api/v1/payments/{transaction_id}/capture"): Permission.PAYMENTS_WRITE,
+    ("POST", "/api/v1/payments/{transaction_id}/cancel"): Permission.PAYMENTS_WRITE,
     ("GET", "/api/v1/invoices/{invoice_id}/dunning"): Permission.INVOICES_READ,
     ("GET", "/api/v1/retry-policy"): Permission.INVOICES_READ,
     ("PUT", "/api/v1/retry-policy"): Permission.INVOICES_WRITE,
@@ -324,6 +325,10 @@ def test_who_may_what(visitor, password_hash, use, role, method, path):
     objects = make_objects(colleague)
     if path.endswith(("/retry", "/resume")):
         objects["transaction_id"] = declined(colleague)
+    if path.endswith("/cancel"):
+        unpaid = make_invoice(colleague.company_id)
+        waiting = make_payment(colleague, unpaid, status=Status.REQUIRES_ACTION)
+        objects["transaction_id"] = str(waiting)
     person = visitor.sign_in(colleague.email)
     before = checksums()
     answer = person.send(method, path.format(**objects), json=fill(BODIES.get(path), objects))

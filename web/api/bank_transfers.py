@@ -17,14 +17,8 @@ from models.invoices import Invoice, InvoiceStatus
 from models.money import InvalidAmount, Money, amount_of
 from models.outbox import enqueue
 from models.tenants import Permission
-from models.transactions import (
-    Provider,
-    Status,
-    Transaction,
-    open_of_invoice,
-    payable_intents,
-)
-from web.api.payments import PREFIX, PaymentPath
+from models.transactions import CancelReason, Provider, Status, Transaction, oversized_intents
+from web.api.payments import PREFIX, PaymentPath, refuse_second
 from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
 from web.problems import DUPLICATE, Problem, invalid, unavailable
@@ -116,7 +110,7 @@ def record_transfer(session: Session, path: InvoicePath, body: NewTransfer) -> M
         if error_number(error) == DUPLICATE:
             raise _duplicate(body.reference) from None
         raise
-    _close_declined(session, invoice)
+    _close_oversized(session, invoice)
     _announce(session, payment, invoice)
     return Made(_shown(payment, invoice), location=f"{PREFIX}/{payment.id}")
 
@@ -137,11 +131,14 @@ def _stop_the_ladder(session: Session, invoice_id: UUID, body: NewTransfer) -> N
         dunning.clear_schedules(session, invoice_id, because=cause("paid by bank transfer"))
 
 
-def _close_declined(session: Session, invoice: Invoice) -> None:
-    """Have what was declined before closed at the provider, or an old tab could pay it as well."""
-    query = select(Transaction.id).where(payable_intents(invoice.id)).limit(1)
-    if invoice.status == InvoiceStatus.PAID and session.scalar(query) is not None:
-        enqueue(session, "lookups.close_declined", invoice_id=invoice.id)
+def _close_oversized(session: Session, invoice: Invoice) -> None:
+    """Have closed what was declined before and asks for more than is due by now.
+
+    An old tab could pay it as well.
+    """
+    for payment_id in session.scalars(select(Transaction.id).where(oversized_intents(invoice))):
+        reason = str(CancelReason.NOT_DUE)
+        enqueue(session, "payments.cancel", transaction_id=payment_id, reason=reason)
 
 
 def _payable(session: Session, invoice_id: UUID) -> Invoice:
@@ -150,14 +147,7 @@ def _payable(session: Session, invoice_id: UUID) -> Invoice:
         raise Problem("not-found", "No such invoice.")
     if invoice.status not in PAYABLE:
         raise Problem("conflict", f"The invoice is {invoice.status}: nothing is to be paid.")
-    other = open_of_invoice(session, invoice.id)
-    if other is not None:
-        raise Problem(
-            "conflict",
-            f"The invoice has another payment under way: {other}.",
-            extra={"transaction_id": str(other)},
-            headers={"Location": f"{PREFIX}/{other}"},
-        )
+    refuse_second(session, invoice.id)
     return invoice
 
 

@@ -309,17 +309,25 @@ def _amount(body: NewIntent, invoice: Invoice) -> Any:
 def refuse_second(session: Session, invoice_id: UUID) -> None:
     """Refuse to pay an invoice beside a payment that is under way."""
     other = open_of_invoice(session, invoice_id)
-    if other is not None:
-        raise Problem(
-            "conflict",
-            f"The invoice has another payment under way: {other}.",
-            extra={"transaction_id": str(other)},
-            headers={"Location": f"{PREFIX}/{other}"},
-        )
+    if other is None:
+        return
+    told = f"The invoice has another payment under way: {other}."
+    if session.get_one(Transaction, other).status == Status.REQUIRES_ACTION:
+        told += f" It waits for the customer; POST {PREFIX}/{other}/cancel gives it up."
+    raise Problem(
+        "conflict",
+        told,
+        extra={"transaction_id": str(other)},
+        headers={"Location": f"{PREFIX}/{other}"},
+    )
+
+
+# What has ended without the money, or may have.
+_UNPAID = (Status.FAILED, Status.CANCELED, Status.NEEDS_REVIEW)
 
 
 def _error(payment: Transaction) -> dict[str, Any] | None:
-    if payment.status not in (Status.FAILED, Status.NEEDS_REVIEW) or payment.error_message is None:
+    if payment.status not in _UNPAID or payment.error_message is None:
         return None
     return {"code": payment.error_code, "message": payment.error_message}
 
