@@ -7,9 +7,10 @@ from functools import cache
 import redis
 from celery import Celery
 
-from worker import transport
+from worker import stopping, transport
 
 transport.register()
+stopping.listen()
 QUEUES = ("one", "two", "three")
 
 # Not shared and not current: the tests that import this have the real app too.
@@ -19,9 +20,11 @@ app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
     worker_prefetch_multiplier=1,
-    worker_soft_shutdown_timeout=2.0,
+    # It ends as soon as nothing runs.
+    worker_soft_shutdown_timeout=20.0,
     broker_transport_options={
-        "visibility_timeout": 2,
+        # Short only where a worker is killed: a slow one must not lose what it holds.
+        "visibility_timeout": float(os.environ.get("VISIBLE_AFTER_S", "600")),
         "unacked_restore_interval": 0.5,
         "socket_timeout": 5,
         "socket_connect_timeout": 2,

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from socket import gethostname
 
 import orjson
 import pytest
@@ -19,10 +20,11 @@ import redis
 from models.ids import new_id
 from tests.faults.marking_app import QUEUES
 from tests.system import BIN, ROOT, Part
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from worker import dispatch
 
 KILLS = 4
+HASTY = {"VISIBLE_AFTER_S": "4"}
 MESSAGES = 1500
 
 
@@ -35,13 +37,13 @@ class Marks:
         self._folder = folder
         self._opened = opened
 
-    def worker(self, name: str = "one") -> Part:
+    def worker(self, name: str = "one", **environ: str) -> Part:
         command: list[str | Path] = [BIN / "celery", "-A", "tests.faults.marking_app", "worker"]
         flags = f"-P threads -c 8 -E -Q {','.join(QUEUES)} -n {name}@%h"
         part = Part(
             name,
             [*command, *flags.split(), "--without-mingle", "--without-gossip"],
-            {**os.environ, "BROKER_URL": self.url, "REMAP_SIGTERM": "SIGQUIT"},
+            {**os.environ, "BROKER_URL": self.url, "REMAP_SIGTERM": "SIGQUIT", **environ},
             log=self._folder / f"{name}.log",
             is_ready=lambda _: self.numsub() >= 1,
         )
@@ -85,7 +87,7 @@ def send_many(marks: Marks, number: int) -> None:
 
 def test_workers_killed_at_any_moment_lose_no_message(marks):
     send_many(marks, MESSAGES)
-    worker = marks.worker()
+    worker = marks.worker(**HASTY)
     for _ in range(KILLS):
         done = len(marks.marked())
         worker.launch()
@@ -103,7 +105,7 @@ def test_workers_killed_at_any_moment_lose_no_message(marks):
 
 def test_what_a_killed_worker_held_comes_again_and_says_so(marks):
     marks.send("mark_redelivered", {})
-    worker = marks.worker().launch()
+    worker = marks.worker(**HASTY).launch()
     wait_for(lambda: marks.marked() == [0])
     worker.kill()
     worker.launch()
@@ -178,10 +180,10 @@ def test_a_flush_leaves_the_worker_at_work(marks):
 
 
 def test_workers_answer_remote_control(marks):
-    marks.worker().start()
+    worker = marks.worker().start()
     command = [BIN / "celery", "-q", "-A", "tests.faults.marking_app", "inspect", "--json"]
     asked = subprocess.run(
-        [*command, "-t", "5", "active_queues"],
+        [*command, "-d", f"{worker.name}@{gethostname()}", "-t", str(PATIENCE_S), "active_queues"],
         check=True,
         capture_output=True,
         cwd=ROOT,
