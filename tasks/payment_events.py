@@ -126,6 +126,18 @@ def _by_intents(session: Session, intents: set[str]) -> Found:
     return {intent: Whereabouts(identity, company) for intent, identity, company in rows}
 
 
+def _by_settling_intents(session: Session, intents: set[str]) -> Found:
+    """Find payments whose attempt has heard of a second intent since."""
+    query = select(
+        Transaction.provider_transaction_id, Transaction.id, Transaction.company_id
+    ).where(
+        Transaction.payment_method == Provider.STRIPE,
+        Transaction.provider_transaction_id.in_(intents),
+    )
+    rows = session.execute(across_companies(query, because=_BECAUSE))
+    return {intent: Whereabouts(identity, company) for intent, identity, company in rows}
+
+
 def _by_charges(session: Session, charges: set[str]) -> Found:
     query = select(Transaction.payment_processor_id, Transaction.id, Transaction.company_id).where(
         Transaction.payment_method == Provider.STRIPE,
@@ -156,6 +168,7 @@ def _charge_of(body: Body) -> str:
 _WAYS: tuple[tuple[Callable[[Body], Any], Callable[[Session, set[Any]], Found]], ...] = (
     (_our_id_in, _by_ids),
     (_intent_of, _by_intents),
+    (_intent_of, _by_settling_intents),
     (_charge_of, _by_charges),
 )
 
@@ -178,7 +191,10 @@ def _doubt(status: Status) -> Effect:
     """Return the effect of a state that is not final: fetch, if it would change anything."""
 
     def effect(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
-        if payment.status == status or not payment.can_move_to(status):
+        # What is declined in the browser once more may be declined otherwise.
+        is_new = status is Status.FAILED and payment.payment_method_id is None
+        is_known = payment.status == status and not is_new
+        if is_known or not (payment.status == status or payment.can_move_to(status)):
             return
         enqueue(
             session,

@@ -161,8 +161,9 @@ def _refresh(session: Session, payment: Transaction, order_id: str, cause: Cause
 def _refund(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:
     """Apply a refund's state; one that is not ours was made at PayPal."""
     answer = refund_of(body)
-    refund = refunds.behind(session, answer) or refunds.adopt(session, payment, answer, cause=cause)
-    refunds.apply(session, payment, refund, answer, cause=cause)
+    refund = refunds.known(session, payment, answer, cause=cause)
+    if refund is not None:
+        refunds.apply(session, payment, refund, answer, cause=cause)
 
 
 def _reversed(session: Session, payment: Transaction, body: Body, cause: Cause) -> None:

@@ -30,10 +30,10 @@ from models.refunds import (
     take_back,
 )
 from models.timeline import Cause, note
-from models.transactions import Transaction, lock_existing
+from models.transactions import Status, Transaction, lock_existing
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after
 from worker import crash, replies
-from worker.alerts import alert
+from worker.alerts import alert, resolve
 from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
 from worker.events import announce_refund
@@ -267,7 +267,47 @@ def _uuid(text: str | None) -> UUID | None:
         return None
 
 
-def adopt(session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause) -> Refund:
+def known(
+    session: Session, payment: Transaction, answer: RefundAnswer, *, cause: Cause
+) -> Refund | None:
+    """Return our refund that `answer` tells of; one that was made in the dashboard is adopted.
+
+    None where it gives back what no row of ours has: a second charge of a payment, or one that
+    came after the payment was canceled. A person was told to give that back.
+    """
+    refund = behind(session, answer)
+    if refund is None and _is_of_other_money(payment, answer):
+        _hear_of_other(session, payment, answer, cause)
+        return None
+    return refund or _adopt(session, payment, answer, cause)
+
+
+def _is_of_other_money(payment: Transaction, answer: RefundAnswer) -> bool:
+    """Whether the payment was not paid with what is given back."""
+    if payment.status == Status.CANCELED:
+        return True
+    if not payment.is_settled:
+        return False  # it may have been heard of before its payment
+    if answer.intent_id:
+        return answer.intent_id != payment.provider_transaction_id
+    known_charge = payment.payment_processor_id
+    return bool(answer.charge_id and known_charge) and answer.charge_id != known_charge
+
+
+def _hear_of_other(
+    session: Session, payment: Transaction, answer: RefundAnswer, cause: Cause
+) -> None:
+    """Note it; once all of a charge has gone back, nobody has to see to it any more."""
+    of = answer.intent_id or answer.charge_id
+    why = f"{answer.money} of {of} are given back at the provider: {answer.state}"
+    detail = {"refund": answer.provider_id, "of": of}
+    note(session, payment, what="other_refund", because=cause.but(why), detail=detail)
+    if answer.state is RefundState.SUCCEEDED and answer.money.amount == payment.amount:
+        for kind in ("second_charge", "paid_though_canceled"):
+            resolve(session, f"{kind}:{payment.id}", why=f"{answer.money} of {of} were given back.")
+
+
+def _adopt(session: Session, payment: Transaction, answer: RefundAnswer, cause: Cause) -> Refund:
     """Keep a refund that was made in the provider's dashboard, so that our book agrees."""
     refund = Refund(
         company_id=payment.company_id,
@@ -290,7 +330,9 @@ def hear(session: Session, payment: Transaction, answer: RefundAnswer, *, cause:
     What is not final may be older than what is known, and so may word of a success be of one that
     has failed: then the provider is asked.
     """
-    refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
+    refund = known(session, payment, answer, cause=cause)
+    if refund is None:
+        return
     status = _STATUSES[answer.state]
     is_news = refund.status != status and refund.can_move_to(status)
     is_doubted = refund.status == RefundStatus.FAILED and answer.state is RefundState.SUCCEEDED
@@ -325,8 +367,9 @@ def _record_collected(
     payment = lock_existing(session, transaction_id)
     for answer in found:
         cause = debt.cause("the provider's list of refunds")
-        refund = behind(session, answer) or adopt(session, payment, answer, cause=cause)
-        _believe(session, payment, refund, answer, cause)
+        refund = known(session, payment, answer, cause=cause)
+        if refund is not None:
+            _believe(session, payment, refund, answer, cause)
 
 
 def _believe(

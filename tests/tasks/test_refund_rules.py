@@ -12,7 +12,7 @@ from models.ids import new_id
 from models.ledger import Account
 from models.outbox import Owed, enqueue
 from models.refunds import Refund, RefundReason, left_to_refund
-from models.timeline import Cause
+from models.timeline import Cause, history
 from models.transactions import lock_existing
 from sandbox.standin.control import Refused
 from tasks import refunds
@@ -209,6 +209,47 @@ def test_a_refund_made_in_the_dashboard_is_adopted(shop, paid, theirs, ours):
     [refund] = refunds_at(shop, paid)
     assert (refund.status, refund.amount, refund.reason) == ("succeeded", 25, ours)
     assert stands(shop, paid) == ("partially_refunded", 25)
+    assert broken(shop) == []
+
+
+def charge_again(shop, payment_id) -> str:
+    """Charge a payment a second time, as somebody with our keys might; return the intent."""
+    client = shop.sandbox.client().v1.payment_intents
+    first = client.retrieve(intent_of(shop, payment_id))
+    second = client.create(
+        {
+            "amount": first.amount,
+            "currency": first.currency,
+            "customer": first.customer,
+            "payment_method": first.payment_method,
+            "metadata": first.metadata.to_dict(),
+            "confirm": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        },
+        {"idempotency_key": new_id().hex},
+    )
+    assert second.status == "succeeded"
+    deliver(shop, events_of(shop, "payment_intent.succeeded"))
+    assert alerts_of(shop) == [("second_charge", True)]
+    return second.id
+
+
+@pytest.mark.parametrize(("amount", "is_open"), [(10000, False), (2500, True)])
+def test_a_second_charge_that_is_given_back_leaves_the_first_as_it_is(shop, paid, amount, is_open):
+    first, second = intent_of(shop, paid), charge_again(shop, paid)
+    shop.sandbox.control.refund(payment_intent=second, amount=amount)
+    deliver(shop, [*events_of(shop, REFUND), *events_of(shop, "charge.refunded")] * 2)
+    assert refunds_at(shop, paid) == []
+    assert stands(shop, paid) == ("succeeded", 0)
+    assert alerts_of(shop) == [("second_charge", is_open)]
+    with shop.session() as session:
+        told = [line.detail for line in history(session, [paid]) if line.what == "other_refund"]
+    assert [each["of"] for each in told] == [second]
+    # What is given back of the first is known by its own intent, also now.
+    shop.sandbox.control.refund(payment_intent=first, amount=1000)
+    deliver(shop, events_of(shop, REFUND))
+    assert [refund.amount for refund in refunds_at(shop, paid)] == [10]
+    assert stands(shop, paid) == ("partially_refunded", 10)
     assert broken(shop) == []
 
 

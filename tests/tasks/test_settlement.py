@@ -14,6 +14,7 @@ from models.ids import new_id
 from models.invoices import InvoiceStatus
 from models.invoices import lock as lock_invoice
 from models.money import Money
+from models.refunds import refunds_of
 from models.timeline import Cause, history
 from models.transactions import (
     AttemptStatus,
@@ -23,10 +24,10 @@ from models.transactions import (
     lock_existing,
     start_attempt,
 )
-from tasks import settlement
+from tasks import refunds, settlement
 from tests.factories import Customer, make_invoice, make_payment
 from worker.database import in_transaction, transaction
-from worker.gateways.base import Intent, IntentStatus
+from worker.gateways.base import Intent, IntentStatus, RefundAnswer, RefundState
 
 HUNDRED = Money(Decimal(100), "INR")
 BY_EVENT = Cause(why="an event", event_id="evt_1")
@@ -88,6 +89,26 @@ def test_what_was_given_up_and_is_paid_all_the_same_is_for_a_person(customer):
     payment = apply(customer, payment_id, intent(IntentStatus.SUCCEEDED))
     assert (payment.status, payment.amount_captured) == (Status.CANCELED, 0)
     assert alerts_about(payment_id) == ["paid_though_canceled"]
+
+
+def test_what_was_paid_for_a_canceled_payment_goes_back_without_a_refund_of_ours(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id), status=Status.CANCELED)
+    paid = intent(IntentStatus.SUCCEEDED)
+    apply(customer, payment_id, paid)
+    answer = RefundAnswer(
+        provider_id=f"re_{new_id().hex}",
+        state=RefundState.SUCCEEDED,
+        money=HUNDRED,
+        intent_id=paid.provider_id,
+    )
+    with transaction(company_id=customer.company_id) as session:
+        payment = lock_existing(session, payment_id)
+        refunds.hear(session, payment, answer, cause=BY_EVENT)
+        assert refunds_of(session, payment_id) == []
+        assert payment.amount_refunded == 0
+        open_keys = select(Alert.open_key).where(Alert.subject_id == payment_id)
+        assert session.scalars(open_keys).all() == [None]
+    assert "other_refund" in told(customer, payment_id)
 
 
 @pytest.mark.parametrize("status", [InvoiceStatus.PAID, InvoiceStatus.VOID])

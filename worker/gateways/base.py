@@ -149,11 +149,16 @@ class RefundState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RefundAnswer:
-    """A refund as the provider tells it; `reason` is the provider's word."""
+    """A refund as the provider tells it; `reason` is the provider's word.
+
+    Of its intent and its charge a provider may tell one, or neither.
+    """
 
     provider_id: str
     state: RefundState
     money: Money
+    intent_id: str = ""
+    charge_id: str = ""
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     failure_reason: str = ""

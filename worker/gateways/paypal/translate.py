@@ -176,6 +176,7 @@ def refund_of(body: Body, request_id: str = "") -> RefundAnswer:
         provider_id=body["id"],
         state=state,
         money=money_of(body["amount"]),
+        charge_id=link_of(body, "up").rpartition("/")[2],
         metadata=metadata_of(body.get("custom_id")),
         failure_reason=reason if state in (RefundState.FAILED, RefundState.CANCELED) else "",
         provider_request_id=request_id,
