@@ -36,7 +36,7 @@ from models.timeline import Cause, note
 from models.transactions import Transaction, lock_existing
 from models.webhooks import PaymentWebhook, WebhookStatus
 from tasks.dispute_states import adopt, apply, book, locked
-from tasks.handover import OUR_ACCESS
+from tasks.handover import OUR_ACCESS, patiently
 from worker import crash, replies
 from worker.alerts import alert
 from worker.app import Debt, calling_task, periodic
@@ -98,7 +98,8 @@ def _dispute_to_fetch(
 @calling_task("disputes.refresh", claim=_dispute_to_fetch)
 def refresh(debt: Debt, dispute: Dispute) -> None:
     """Fetch the dispute and believe it. Safe twice: applying the same state changes nothing."""
-    answer = disputes_at(dispute.provider).retrieve_dispute(dispute.provider_dispute_id)
+    with patiently():
+        answer = disputes_at(dispute.provider).retrieve_dispute(dispute.provider_dispute_id)
     in_transaction(_record_fetched, debt.company_id, debt, dispute, answer)
 
 
@@ -150,14 +151,16 @@ def trace(debt: Debt, stray: Stray) -> None:
     """
     gateway = disputes_at(stray.provider)
     try:
-        about = gateway.retrieve(stray.intent_id).metadata
+        with patiently():
+            about = gateway.retrieve(stray.intent_id).metadata
         company_id, payment_id = UUID(about["company_id"]), UUID(about["transaction_id"])
     except (Rejected, KeyError, ValueError) as error:
         if isinstance(error, Rejected) and error.http_status in OUR_ACCESS:
             raise
         in_transaction(debt.end, debt.company_id)  # it is somebody else's
         return
-    answer = gateway.retrieve_dispute(stray.dispute_id)
+    with patiently():
+        answer = gateway.retrieve_dispute(stray.dispute_id)
     in_transaction(_record_traced, company_id, debt, payment_id, answer)
 
 

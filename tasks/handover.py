@@ -6,6 +6,8 @@ that tells after all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -16,6 +18,8 @@ from models.refunds import Refund
 from models.timeline import Cause, note
 from models.transactions import Status, Transaction
 from worker.alerts import alert
+from worker.app import Later
+from worker.gateways.base import Unavailable
 from worker.settings import settings
 
 KIND = "needs_review"
@@ -33,6 +37,15 @@ def look_up_after(look_ups: int) -> timedelta:
     # Bounded: after a day the power would pass what a timedelta holds.
     times: int = GROWTH ** min(look_ups, 10)
     return min(timedelta(seconds=settings().resolve_after_s * times), LONGEST)
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Put a look-up off for as long as its provider is away: nothing is lost, and none fails."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Later(str(error), after_s=look_up_after(1).total_seconds()) from None
 
 
 def hand_over(session: Session, payment: Transaction, *, because: Cause) -> bool:

@@ -26,10 +26,10 @@ from models.transactions import (
 )
 from tasks import settlement
 from tasks.claims import PAID_OTHERWISE, Claim, Earlier, is_due, request_of, superseded_by
-from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after
+from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after, patiently
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
-from worker.app import Debt, Later, calling_task
+from worker.app import Debt, calling_task
 from worker.database import in_transaction
 from worker.gateways import gateway_for
 from worker.gateways.base import (
@@ -215,15 +215,13 @@ def recheck(debt: Debt, ended: Ended) -> None:
     A provider's list may be hours behind; until then it is asked again.
     """
     claim = ended.claim
-    try:
+    with patiently():
         found = gateway_for(claim.provider).find(
             transaction_id=claim.transaction_id,
             customer=claim.request.customer,
             key=claim.request.key,
             until=ended.until,
         )
-    except Unavailable as error:
-        raise Later(str(error), after_s=look_up_after(1).total_seconds()) from None
     in_transaction(_record_rechecked, debt.company_id, debt, claim, found)
 
 
@@ -256,7 +254,8 @@ def refresh(debt: Debt, payment: Transaction) -> None:
 
     Safe twice: applying the same state changes nothing.
     """
-    intent = gateway_for(payment.payment_method).retrieve(debt.arguments["intent_id"])
+    with patiently():
+        intent = gateway_for(payment.payment_method).retrieve(debt.arguments["intent_id"])
     in_transaction(_record_refreshed, debt.company_id, debt, payment, intent)
 
 

@@ -28,6 +28,7 @@ from models.outbox import BATCH, Owed, OwedStatus, enqueue
 from models.timeline import Cause, note
 from schedules import expiry
 from tasks.customers import customer_at
+from tasks.handover import patiently
 from worker import crash, replies
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
@@ -195,7 +196,8 @@ def _claim_active(session: Session, debt: Debt, *, method_id: str) -> PaymentMet
 @calling_task("methods.refresh", claim=_claim_active)
 def refresh(debt: Debt, method: PaymentMethod) -> None:
     """Bring a method to what the provider has. Safe twice: it applies what is so."""
-    found = gateway_for(method.provider).retrieve_method(method.provider_id or "")
+    with patiently():
+        found = gateway_for(method.provider).retrieve_method(method.provider_id or "")
     in_transaction(_record_found, debt.company_id, debt, method.id, found)
 
 

@@ -31,7 +31,7 @@ from models.refunds import (
 )
 from models.timeline import Cause, note
 from models.transactions import Status, Transaction, lock_existing
-from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after
+from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after, patiently
 from worker import crash, replies
 from worker.alerts import alert, resolve
 from worker.app import Debt, Later, calling_task
@@ -354,9 +354,10 @@ def _payment_to_collect(session: Session, debt: Debt, *, transaction_id: str) ->
 @calling_task("refunds.collect", claim=_payment_to_collect)
 def collect(debt: Debt, payment: Transaction) -> None:
     """Bring a payment's refunds to what the provider has. Safe twice: it applies what is so."""
-    found = gateway_for(payment.payment_method).find_refunds(
-        provider_id=payment.provider_transaction_id or ""
-    )
+    with patiently():
+        found = gateway_for(payment.payment_method).find_refunds(
+            provider_id=payment.provider_transaction_id or ""
+        )
     in_transaction(_record_collected, debt.company_id, debt, payment.id, found)
 
 
