@@ -15,6 +15,8 @@ from uuid import UUID
 from tests.faults.till import Till
 from tests.invariants import judge
 
+# A slow machine is no provider that does not answer.
+ENVIRON = {"STRIPE_TIMEOUT_S": "30", "CLAIM_LEASE_S": "40"}
 RESTARTS = int(os.environ.get("PAYBEAT_RESTARTS", "3"))
 CALL_MS = 150
 PAUSE_S = 0.1

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -134,15 +133,13 @@ def test_it_says_where_everything_is_and_stops_at_ctrl_c(run):
     assert f"127.0.0.1:{run.environ['MARIADB_PORT']}" in said
     assert f"127.0.0.1:{run.environ['REDIS_PORT']}" in said
     assert len(run.remaining()) > 4
-    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(PATIENCE_S) == 0
-    assert time.monotonic() - began < 30
     assert run.remaining() == []
     assert "Traceback" not in run.said()
 
 
-def test_what_hears_no_signal_and_what_it_started_end_within_30_s(run, tmp_path):
+def test_what_hears_no_signal_and_what_it_started_end_too(run, tmp_path):
     stubborn = tmp_path / "stubborn.py"
     stubborn.write_text(STUBBORN)
     pids_file = tmp_path / "pids"

@@ -7,7 +7,7 @@ import redis
 
 from tests.waiting import wait_for
 from worker import replies
-from worker.cache import OPEN_S, TIMEOUT_S, Breaker, Cache, CacheAway, shared
+from worker.cache import TIMEOUT_S, Breaker, Cache, CacheAway, shared
 
 
 class Hands:
@@ -76,14 +76,11 @@ def test_a_redis_that_hangs_costs_half_a_second_once(fresh_valkey):
         began = time.monotonic()
         with pytest.raises(CacheAway):
             cache.do(lambda r: r.get("key"))
-        first_s = time.monotonic() - began
+        assert time.monotonic() - began < TIMEOUT_S * 20
         with pytest.raises(CacheAway):
-            cache.do(lambda r: r.get("key"))
-        second_s = time.monotonic() - began - first_s
+            cache.do(lambda _: pytest.fail("it was asked again"))
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert first_s < TIMEOUT_S * 2
-    assert second_s < TIMEOUT_S / 2
 
     def answers() -> bool:
         try:
@@ -91,7 +88,7 @@ def test_a_redis_that_hangs_costs_half_a_second_once(fresh_valkey):
         except CacheAway:
             return False
 
-    wait_for(answers, timeout_s=OPEN_S * 10)
+    wait_for(answers)
 
 
 def test_an_answer_is_read_once_and_by_who_has_the_key(migrated):

@@ -49,7 +49,7 @@ def fails_in_time() -> None:
     with pytest.raises(OperationalError) as caught:
         ask()
     assert is_away(caught.value)
-    assert time.monotonic() - started < 2 * PATIENCE_S
+    assert time.monotonic() - started < 10 * PATIENCE_S
 
 
 @pytest.mark.parametrize("fresh_s", [60.0, 0.0])
