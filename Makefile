@@ -9,7 +9,7 @@ TESTS ?=
 SCENARIO ?= payment
 HISTORIES ?= 10000
 
-.PHONY: help run demo test test-contract coverage lint bench docs chaos clean lock setup setup-dev
+.PHONY: help run demo trouble test test-contract coverage lint bench docs chaos clean lock setup setup-dev
 
 help:  ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
@@ -25,6 +25,10 @@ run: setup  ## Bring the whole system up here; Ctrl-C takes it down
 
 demo: setup  ## Bring it up, pay an invoice, show each step, take it down (SCENARIO=dunning)
 	@$(BIN)/python -m sandbox.run -- $(BIN)/python -m sandbox.demo $(SCENARIO)
+
+trouble: setup  ## Leave what `make run` runs something for an operator to see to (docs/runbook.md)
+	@test -f var/run/env || { echo "make run does not run in this checkout." >&2; exit 2; }
+	@set -a; . var/run/env; $(BIN)/python -m sandbox.demo trouble
 
 test: setup-dev  ## Run the tests (TESTS=path narrows them)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)

@@ -77,8 +77,8 @@ def _started(name: str, server: PrivateMariaDB | PrivateValkey, servers: ExitSta
     return server.url
 
 
-def _release(lines: list[str], places: Places) -> str:
-    """Run the release lines and return the last words of the last."""
+def _release(lines: list[str], places: Places) -> list[str]:
+    """Run the release lines and return the last two of what the last said: who may log in."""
     log = places.log("release")
     for line in lines:
         with step(line), log.open("wb") as output:
@@ -86,7 +86,7 @@ def _release(lines: list[str], places: Places) -> str:
                 exit_code = child.wait()
             if exit_code != 0:
                 raise NotReady(f"{line} failed:\n{last_lines(log, 15)}")
-    return last_lines(log, 1)
+    return last_lines(log, 2).splitlines()
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _show(places: Places, login: str) -> None:
+def _show(places: Places, logins: list[str]) -> None:
     environ = places.environ
     rows = [
         ("API", places.site, "its description at /docs"),
@@ -140,8 +140,7 @@ def _show(places: Places, login: str) -> None:
             rows.append((name, f"{LOOPBACK}:{environ[port]}", "private"))
     env = _shown(places.folder / "run" / "env")
     rows.append(("Settings", env, f"for other terminals: set -a; . {env}"))
-    if login:
-        rows.append(("Login", login, ""))
+    rows += [("Login", login, "") for login in logins]
     tell("")
     for name, place, note in rows:
         tell(f"  {name:<9} {place:<28} {note}".rstrip())
@@ -174,13 +173,13 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
         lines.pop(PAYPAL, None)
     log = places.log("run") if command else None
     with _own_servers(places), places.written(folder / "run" / "env"):
-        login = _release(lines.pop(RELEASE, []), places)
+        logins = _release(lines.pop(RELEASE, []), places)
         with _processes(_write_procfile(lines, places), places, log=log) as formation:
             if not wait_until(lambda: _is_ready(places), formation, timeout_s=READY_S):
                 said = f"; the log ends:\n{last_lines(log, 15)}" if log else "."
                 tell(f"{places.site}/readyz did not answer 200{said}")
                 return formation.exit_code() or 1
-            _show(places, login)
+            _show(places, logins)
             tell("ready")
             if command:
                 return subprocess.run(command, check=False, env=places.environ).returncode

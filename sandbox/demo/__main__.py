@@ -1,4 +1,4 @@
-"""Run a scenario: `python -m sandbox.demo [payment|dunning]`."""
+"""Run a scenario: `python -m sandbox.demo [payment|dunning|trouble]`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import time
 
 from sandbox.children import LOOPBACK
-from sandbox.demo import dunning, payment
+from sandbox.demo import dunning, payment, trouble
 from sandbox.demo.company import Api
 from sandbox.demo.screen import Screen, Unexpected
 from worker.settings import settings
 
-SCENARIOS = {"payment": payment.run, "dunning": dunning.run}
+SCENARIOS = {"payment": payment.run, "dunning": dunning.run, "trouble": trouble.run}
 
 
 def main() -> int:
