@@ -36,6 +36,7 @@ from sandbox.children import LOOPBACK, Child, free_port, last_lines
 from sandbox.paypal.control import Control as PayPalControl
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.stripe.control import Control
+from tests.bare import UNMEASURED, measured
 from tests.client import Client
 from tests.servers import make_empty_database
 from tests.waiting import PATIENCE_S, wait_for
@@ -158,6 +159,8 @@ class System:
             MariaDB is started.
         environ: settings that differ from `QUICK`, for every part.
         parts: what to start with the system; the others can be started later.
+        measured: the parts that coverage measures. What the others do is done and measured in
+            the processes of tests too, at a third of the cost.
     """
 
     def __init__(
@@ -167,11 +170,13 @@ class System:
         database_url: str | None = None,
         environ: Mapping[str, str] | None = None,
         parts: Sequence[str] = ("sandbox", "web", "worker", "beat"),
+        measured: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self._given_database = database_url
         self._given_environ = dict(environ or {})
         self._first = tuple(parts)
+        self._measured = tuple(measured)
         self._running = ExitStack()
         self.mariadb: PrivateMariaDB | None = None
         self.tenant_id: UUID
@@ -227,7 +232,7 @@ class System:
         self._running.callback(self.redis.close)
         schema.upgrade(self.engine)
         with self.session() as session:
-            tenant = Tenant(name="A tenant")
+            tenant = Tenant(name="A tenant", is_platform=True)
             session.add(tenant)
             session.flush()
             self.tenant_id = tenant.id
@@ -245,6 +250,7 @@ class System:
         self.environ = {
             **inherited,
             **QUICK,
+            **UNMEASURED,
             "PATH": f"{BIN}:{os.environ.get('PATH', '')}",
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.valkey.url,
@@ -295,7 +301,8 @@ class System:
         self, name: str, argv: Sequence[str | Path], is_ready: Callable[[Part], object]
     ) -> Part:
         log = self.folder / f"{name}.log"
-        return Part(name, argv, self.environ, log=log, is_ready=is_ready)
+        environ = self.environ | (measured() if name in self._measured else {})
+        return Part(name, argv, environ, log=log, is_ready=is_ready)
 
     @property
     def web(self) -> Part:

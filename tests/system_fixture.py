@@ -12,7 +12,9 @@ from tests.system import System
 
 @pytest.fixture(scope="session")
 def shared_system(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("system"), database_url=database_url) as running:
+    folder = tmp_path_factory.mktemp("system")
+    # Much of the wire is met over HTTP alone.
+    with System(folder, database_url=database_url, measured=["web"]) as running:
         yield running
 
 

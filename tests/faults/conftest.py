@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bare import UNMEASURED, measured
 from tests.faults.till import Till
 from tests.system import System
 
@@ -18,7 +17,6 @@ HASTY = {
     "OUTBOX_RESEND_AFTER_S": "0.5",
     "OUTBOX_BACKOFF_S": "0.3",
     "RESOLVE_AFTER_S": "0.3",
-    **UNMEASURED,
 }
 
 
@@ -40,8 +38,8 @@ def system(
     parts = ("sandbox", "web", "beat")
     environ = HASTY | getattr(request.module, "ENVIRON", {})
     with System(folder, database_url=database_url, environ=environ, parts=parts) as running:
-        # The worker alone may be killed, and is measured.
-        running.worker.environ |= {**measured(), "CRASH_MARKS": str(marks)}
+        # The worker alone may be killed.
+        running.worker.environ["CRASH_MARKS"] = str(marks)
         running.worker.start()
         yield running
 

@@ -14,7 +14,6 @@ from sqlalchemy import func, select
 
 from models.base import across_companies
 from models.transactions import Transaction
-from tests.bare import UNMEASURED
 from tests.faults.till import Till
 from tests.invariants import judge
 from tests.system import System
@@ -34,7 +33,6 @@ def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_ur
         # The production pace: nothing is resent because a busy machine is slow.
         "OUTBOX_RESEND_AFTER_S": "30",
         "OUTBOX_SWEEP_EVERY_S": "5",
-        **UNMEASURED,
     }
     with System(tmp_path, database_url=database_url, environ=environ) as system:
         tills = [Till(system) for _ in range(COMPANIES)]

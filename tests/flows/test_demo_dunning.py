@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tests.bare import UNMEASURED
 from tests.invariants import judge
 from tests.system import BIN, ROOT, System
 
@@ -16,7 +15,7 @@ from tests.system import BIN, ROOT, System
 @pytest.fixture(scope="module")
 def system(tmp_path_factory, database_url):
     folder = tmp_path_factory.mktemp("system")
-    with System(folder, database_url=database_url, environ=UNMEASURED) as running:
+    with System(folder, database_url=database_url) as running:
         made = run(running, BIN / "flask", "--app", "web.app", "demo-company")
         assert made.returncode == 0, made.stderr
         yield running
