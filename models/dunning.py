@@ -7,10 +7,11 @@ the columns of the transaction hold what is to come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from models import cards, locks
@@ -18,15 +19,27 @@ from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.outbox import enqueue
 from models.timeline import Cause, note
-from models.transactions import Dunning, PaymentAttempt, Status, Transaction, Trigger
-from schedules.declines import Advice, CustomerAction
+from models.transactions import (
+    Dunning,
+    PaymentAttempt,
+    Provider,
+    Status,
+    Transaction,
+    Trigger,
+    open_of_invoice,
+)
+from schedules.declines import CONFIRMABLE, Advice, CustomerAction
 from schedules.ladder import RETRIES, SENTENCES, Decision, Standing
 
 DECIDED = "dunning"
 CLEARED = "cleared"
+# The alert of a decline about which nothing is done before a person has looked.
+DECLINE_IN_REVIEW = "decline_in_review"
 # In these nothing is under way, and a new card may change everything.
 WAITING_FOR_A_CARD = (Dunning.STOPPED, Dunning.ASKED, Dunning.EXHAUSTED)
 NIL = UUID(int=0)  # nobody's id
+# PayPal's: from an order's making until its payer must be on the page. An account may have longer.
+ORDER_LIFE = timedelta(hours=3)
 
 
 class MethodGone(Exception):
@@ -130,19 +143,24 @@ def clear_schedules(
 ) -> None:
     """Take away what is scheduled for an invoice, as it is paid by hand or nothing is due any more.
 
+    Also that a customer is asked to go on in the browser: that intent is closed for the new one.
     To be called before the invoice is locked: payments are locked before their invoices.
 
     Args:
         but: the payment that is itself what is done by hand.
     """
-    scheduled = select(Transaction.id).where(
+    is_in_browser = and_(
+        Transaction.dunning == Dunning.ASKED, Transaction.payment_method_id.is_(None)
+    )
+    given_up = select(Transaction.id).where(
         Transaction.invoice_id == invoice_id,
-        Transaction.dunning == Dunning.SCHEDULED,
+        or_(Transaction.dunning == Dunning.SCHEDULED, is_in_browser),
         Transaction.id != (but or NIL),
     )
-    for payment_id in sorted(session.scalars(scheduled)):
+    for payment_id in sorted(session.scalars(given_up)):
         payment = locks.lock_existing(session, Transaction, payment_id)
-        if payment.dunning == Dunning.SCHEDULED and payment.status == Status.FAILED:
+        is_waiting = payment.dunning in (Dunning.SCHEDULED, Dunning.ASKED)
+        if is_waiting and payment.status == Status.FAILED:
             clear(session, payment, because=because)
 
 
@@ -152,6 +170,66 @@ def in_the_way(invoice: Invoice) -> str | None:
         return f"the invoice is {invoice.status}"
     if invoice.due.amount <= 0:
         return "nothing is due any more"
+    return None
+
+
+@dataclass(frozen=True)
+class Resuming:
+    """Whether the customer can go on with a payment in the browser, as far as our rows know.
+
+    Only the provider knows whether what it keeps of it is still alive.
+    """
+
+    why_not: str | None
+    # When it is given up, or the provider may have forgotten it; None for no such date.
+    until: datetime | None = None
+
+
+def resuming(
+    session: Session, payment: Transaction, invoice: Invoice, *, abandon_after: timedelta
+) -> Resuming:
+    """Return whether the same intent can be paid in the browser."""
+    why_not = _why_not_resumed(payment) or _why_not_due(payment, invoice)
+    if why_not is None and payment.status == Status.FAILED:
+        other = open_of_invoice(session, invoice.id)
+        why_not = f"The invoice has another payment under way: {other}." if other else None
+    if why_not is not None:
+        return Resuming(why_not)
+    ends = []
+    if payment.status == Status.REQUIRES_ACTION:
+        ends.append(payment.updated_at + abandon_after)
+    if payment.payment_method == Provider.PAYPAL:
+        order = payment.provider_transaction_id
+        made = [each.first_called_at for each in payment.attempts if each.provider_id == order]
+        ends += [at + ORDER_LIFE for at in made[:1] if at is not None]
+    return Resuming(None, until=min(ends, default=None))
+
+
+def _why_not_resumed(payment: Transaction) -> str | None:
+    last = payment.attempts[-1] if payment.attempts else None
+    if payment.status == Status.REQUIRES_ACTION:
+        return None if payment.provider_transaction_id else "The provider has nothing of it yet."
+    if payment.status != Status.FAILED or last is None or not _is_customers(last):
+        return "The payment does not wait for the customer to confirm it."
+    if payment.dunning == Dunning.IN_REVIEW:
+        return "A person looks into its decline first."
+    is_refused = last.provider == Provider.PAYPAL and last.advice == Advice.STOP
+    if last.provider_id is None or is_refused:
+        return "It cannot be paid at the provider any more: begin a new payment."
+    return None
+
+
+def _is_customers(attempt: PaymentAttempt) -> bool:
+    """Whether a declined attempt is the customer's to try again, in the browser."""
+    codes = {(code or "").lower() for code in (attempt.decline_code, attempt.error_code)}
+    return attempt.request.get("method") is None or not CONFIRMABLE.isdisjoint(codes)
+
+
+def _why_not_due(payment: Transaction, invoice: Invoice) -> str | None:
+    if reason := in_the_way(invoice):
+        return f"Nothing can be paid: {reason}."
+    if payment.amount > invoice.due.amount:
+        return f"Only {invoice.due} of it are still due: begin a new payment."
     return None
 
 

@@ -26,15 +26,17 @@ class CustomerAction(StrEnum):
     UPDATE_CARD = "update_card"
     AUTHENTICATE = "authenticate"
     USE_ANOTHER_METHOD = "use_another_method"
+    PAY_IN_BROWSER = "pay_in_browser"
 
 
 ACTIONS = {
-    CustomerAction.NONE: "Nothing: we try again, or look into it.",
+    CustomerAction.NONE: "Nothing.",
     CustomerAction.ADD_FUNDS: "See to it that there is money on the card, or pay in another way.",
     CustomerAction.CONTACT_BANK: "Ask the bank to allow the payment, or pay in another way.",
     CustomerAction.UPDATE_CARD: "Enter the card's details again, or pay in another way.",
     CustomerAction.AUTHENTICATE: "Confirm the payment with the bank, in the browser.",
     CustomerAction.USE_ANOTHER_METHOD: "Pay in another way: this one is not accepted.",
+    CustomerAction.PAY_IN_BROWSER: "Pay in the browser, or on the provider's page.",
 }
 
 _FUNDS = frozenset(
@@ -48,6 +50,8 @@ AUTHENTICATION = frozenset(
         "setup_intent_authentication_failure",
     }
 )
+# What is declined so can be paid all the same, as it is, once the customer has confirmed it.
+CONFIRMABLE = AUTHENTICATION | {"payer_action_required"}
 # Nothing about the method can be mended.
 _OTHERS = frozenset(
     {

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     CARD_SPENT = "card_spent"
     CARD_GONE = "card_gone"
     NEW_CARD = "new_card"
+    IN_BROWSER = "in_browser"
 
 
 SENTENCES = {
@@ -95,6 +96,7 @@ SENTENCES = {
     Reason.CARD_SPENT: f"The card was declined {MAX_CARD_DECLINES} times within 30 days.",
     Reason.CARD_GONE: "The card was removed and there is no other one.",
     Reason.NEW_CARD: "There is a new card, so the payment is tried with it.",
+    Reason.IN_BROWSER: "The customer pays by themselves: there is no kept method to charge.",
 }
 
 _ENDS = {
@@ -147,6 +149,17 @@ def decide(standing: Standing, policy: RetryPolicy) -> Decision:
     if reason_against := spent(standing, policy):
         return Decision(step=Step.EXHAUSTED, reason=reason_against)
     return _scheduled(standing, policy)
+
+
+def decide_in_browser(advice: Advice) -> Decision:
+    """Return what a decline leads to where nothing is kept that could be charged.
+
+    The customer may try again by themselves, with this card or another.
+    """
+    step, reason = _ENDS.get(advice, (Step.ASKED, Reason.IN_BROWSER))
+    if step is Step.IN_REVIEW:
+        return Decision(step=step, reason=reason)
+    return Decision(step=Step.ASKED, reason=Reason.IN_BROWSER)
 
 
 def spent(standing: Standing, policy: RetryPolicy) -> Reason | None:

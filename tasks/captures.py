@@ -28,9 +28,10 @@ from models.transactions import (
     start_attempt,
 )
 from tasks import kept_methods, settlement
+from tasks.claims import capture_key
 from tasks.payments import leave_unknown
 from worker import crash, replies, telemetry
-from worker.app import Debt, calling_task
+from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
 from worker.gateways import gateway_for
 from worker.gateways.base import (
@@ -38,6 +39,7 @@ from worker.gateways.base import (
     Declined,
     GatewayError,
     Intent,
+    IntentStatus,
     OutcomeUnknown,
     Rejected,
     Unavailable,
@@ -49,6 +51,7 @@ from worker.settings import settings
 CAPTURABLE = (AttemptStatus.REQUIRES_ACTION, AttemptStatus.UNKNOWN, AttemptStatus.CALLING)
 # In which a payment can still be paid: open, or declined and approved anew.
 PAYABLE = (Status.REQUIRES_ACTION, Status.PROCESSING, Status.PENDING, Status.FAILED)
+NOT_FOUND = 404
 TRIES = 5
 # Of what was surely not executed: at once and after 1, 2, 4, 8 minutes. An approval lasts hours.
 
@@ -66,11 +69,20 @@ class Capture:
     @property
     def key(self) -> str:
         """The idempotency key, one an attempt."""
-        return f"capture-{self.attempt_id}"
+        return capture_key(self.attempt_id)
 
     def holds(self, attempt: PaymentAttempt) -> bool:
         """Whether nobody has taken the attempt over since."""
         return attempt.status == AttemptStatus.CALLING and attempt.leased_until == self.leased_until
+
+
+@dataclass(frozen=True)
+class Again:
+    """An order that was declined, and may have been approved anew: the provider knows."""
+
+    transaction_id: UUID
+    provider: str
+    order_id: str
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,23 @@ class Nothing:
     answer: dict[str, object]
 
 
+Claimed = Capture | Again | Nothing
+
+
 def _claim(
-    session: Session, debt: Debt, *, transaction_id: str, order_id: str = "", **_then: object
-) -> Capture | Nothing | None:
+    session: Session,
+    debt: Debt,
+    *,
+    transaction_id: str,
+    order_id: str = "",
+    is_approved: bool = False,
+    **_then: object,
+) -> Claimed | None:
+    """Take an attempt under a lease.
+
+    Args:
+        is_approved: whether the provider has just said so of an order that was declined before.
+    """
     moment = now()
     payment = lock(session, UUID(transaction_id))
     if payment is None:
@@ -102,6 +128,8 @@ def _claim(
     if debt.waits_for(session, attempt.provider):
         return None
     if attempt.status not in CAPTURABLE:
+        if not is_approved:
+            return Again(payment.id, attempt.provider, attempt.provider_id or "")
         # The same order again; the payment's own may be that of a later attempt.
         approved = attempt.provider_id
         attempt = start_attempt(payment, attempt.request)
@@ -172,8 +200,13 @@ _DONE_WITH = (AttemptStatus.PROCESSING, AttemptStatus.SUCCEEDED, AttemptStatus.C
 
 
 @calling_task("payments.capture", claim=_claim)  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object
-def capture(debt: Debt, claimed: Capture | Nothing) -> None:
+def capture(debt: Debt, claimed: Claimed) -> None:
     """Capture an approved order. Safe twice: the second run finds it captured, here or there."""
+    if isinstance(claimed, Again):
+        seen = _look(debt, claimed)
+        if seen is None:
+            return
+        claimed = seen
     if isinstance(claimed, Nothing):
         answer = claimed.answer
         subject = UUID(debt.arguments["transaction_id"])
@@ -185,6 +218,46 @@ def capture(debt: Debt, claimed: Capture | Nothing) -> None:
         crash.point("capture.recorded")
         subject = claimed.transaction_id
     replies.tell(subject, answer, key=debt.reply)
+
+
+def _look(debt: Debt, again: Again) -> Capture | Nothing | None:
+    """Claim an order that was declined, if its payer has approved it anew.
+
+    The event of the approval that was declined may come long after, and a payer may come back from
+    the page without having approved: neither reopens the payment.
+    """
+    order: Intent | None
+    try:
+        order = gateway_for(again.provider).retrieve(again.order_id)
+    except Unavailable as error:
+        raise Later(str(error), after_s=settings().resolve_after_s) from None
+    except Rejected as refusal:
+        if refusal.http_status != NOT_FOUND:
+            raise
+        order = None
+    if order is not None and order.is_approved:
+        return in_transaction(_claim_approved, debt.company_id, debt)
+    return in_transaction(_record_look, debt.company_id, debt, again, order)
+
+
+def _claim_approved(session: Session, debt: Debt) -> Capture | Nothing | None:
+    claimed = _claim(session, debt, **{**debt.arguments, "is_approved": True})
+    if isinstance(claimed, Again):
+        raise TypeError("an order that is approved is captured or left")
+    return claimed
+
+
+def _record_look(session: Session, debt: Debt, again: Again, order: Intent | None) -> Nothing:
+    debt.end(session)
+    payment = lock_existing(session, again.transaction_id)
+    cause = debt.cause("it was declined, and is not approved anew")
+    has_ended = (*settlement.FINAL, IntentStatus.PROCESSING)
+    if order is not None and order.status in has_ended:
+        attempt = settlement.attempt_behind(payment, order)
+        settlement.apply(session, payment, attempt, order, cause=cause)
+    else:
+        note(session, payment, what="not_captured", because=cause)
+    return Nothing(_told(payment, order))
 
 
 def _call(claim: Capture) -> Intent | GatewayError:

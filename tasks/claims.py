@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, selectinload
 
 from models import cards, dunning, locks
+from models.alerts import Severity
 from models.clock import now
 from models.invoices import Invoice
 from models.money import Money
@@ -21,6 +22,7 @@ from models.transactions import (
     OPEN_ATTEMPT,
     AttemptStatus,
     PaymentAttempt,
+    Provider,
     Status,
     Transaction,
     Trigger,
@@ -31,10 +33,15 @@ from schedules.ladder import MAX_CARD_DECLINES
 from tasks import settlement
 from tasks.declines import CARD_SPENT, EARLIER_SUCCEEDED
 from worker import crash
+from worker.alerts import alert
 from worker.app import Debt
 from worker.events import announce_payment
+from worker.gateways import is_set_up
 from worker.gateways.base import ChargeRequest, IntentStatus, Rejected
 from worker.settings import settings
+
+# The alert about what nobody can look at.
+UNSEEN = "provider_not_set_up"
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Earlier:
     transaction_id: UUID
     provider: str
     intent_id: str
+    # Whether it surely takes no money any more, though its provider cannot be asked.
+    is_harmless: bool = False
     # Where it was found to stand when it could not be canceled.
     status: IntentStatus | None = None
 
@@ -148,7 +157,7 @@ def _send_anew(
         return None
     if not is_due(session, payment):
         return _refuse(session, debt, payment, attempt, PAID_OTHERWISE)
-    return _leased(payment, attempt, moment)
+    return _leased(session, payment, attempt, moment)
 
 
 def is_due(session: Session, payment: Transaction) -> bool:
@@ -187,18 +196,42 @@ def _begin(
     if debt.waits_for(session, payment.payment_method):
         return None
     attempt = _start(session, debt, payment, payment.customer.provider_id, start)
-    return _leased(payment, attempt, moment)
+    return _leased(session, payment, attempt, moment)
 
 
-def _leased(payment: Transaction, attempt: PaymentAttempt, moment: datetime) -> Claim:
+def _leased(
+    session: Session, payment: Transaction, attempt: PaymentAttempt, moment: datetime
+) -> Claim:
     attempt.lease(moment, for_s=settings().claim_lease_s)
+    superseded = superseded_by(payment)
+    for earlier in superseded:
+        if not is_set_up(earlier.provider):
+            _tell_of_unseen(session, earlier)
     return Claim(
         attempt_id=attempt.id,
         transaction_id=payment.id,
         provider=attempt.provider,
         request=request_of(attempt),
-        superseded=superseded_by(payment),
+        superseded=superseded,
         leased_until=attempt.leased_until,
+    )
+
+
+def _tell_of_unseen(session: Session, earlier: Earlier) -> None:
+    """Have a person look at what was left at a provider that is not set up here any more."""
+    told = (
+        "It takes no money unless it is captured, which nothing here does: the invoice is charged."
+        if earlier.is_harmless
+        else f"It may yet take money: until {earlier.provider} is set up again, or the payment is "
+        "settled by hand, nothing of the invoice is charged."
+    )
+    alert(
+        session,
+        UNSEEN,
+        severity=Severity.WARNING,
+        subject=session.get_one(Transaction, earlier.transaction_id),
+        message=f"The declined payment {earlier.transaction_id} has left {earlier.intent_id} at "
+        f"{earlier.provider}, which is not set up here, so that nobody can look at it. {told}",
     )
 
 
@@ -317,23 +350,41 @@ def request_of(attempt: PaymentAttempt) -> ChargeRequest:
     )
 
 
+def capture_key(attempt_id: UUID) -> str:
+    """Return the idempotency key of an attempt's capture, the same each time."""
+    return f"capture-{attempt_id}"
+
+
 def superseded_by(payment: Transaction) -> tuple[Earlier, ...]:
     """Return the declined intents of the same invoice, which must be closed before a charge.
 
     Those of other payments, and of this one's earlier attempts.
     """
     others = [
-        Earlier(earlier.id, earlier.payment_method, intent_id)
+        Earlier(earlier.id, earlier.payment_method, intent_id, _is_harmless(earlier))
         for earlier in payment.superseded
         if (intent_id := earlier.provider_transaction_id)
     ]
     # Whatever was declined before an attempt was sent has been closed for it.
     sent = max((attempt.number for attempt in payment.attempts if attempt.provider_id), default=0)
     own = [
-        Earlier(payment.id, attempt.provider, attempt.provider_id)
+        Earlier(payment.id, attempt.provider, attempt.provider_id, _is_harmless(payment))
         for attempt in payment.attempts
         if attempt.provider_id
         and attempt.status not in OPEN_ATTEMPT
         and (attempt.number == sent or attempt.status != AttemptStatus.DECLINED)
     ]
     return (*others, *own)
+
+
+def _is_harmless(payment: Transaction) -> bool:
+    """Whether a declined payment surely takes no money, though its provider cannot be asked.
+
+    An order of PayPal's takes none unless we capture it: no call may be open, or have been lost.
+    """
+    heard = (AttemptStatus.DECLINED, AttemptStatus.CANCELED)
+    return (
+        not is_set_up(payment.payment_method)
+        and payment.payment_method == Provider.PAYPAL
+        and all(attempt.status in heard for attempt in payment.attempts)
+    )

@@ -21,7 +21,7 @@ from models.policies import policy_of
 from models.timeline import Cause, last_line, note
 from models.transactions import Dunning, PaymentAttempt, Transaction, Trigger
 from schedules.declines import Advice, CustomerAction, action_for
-from schedules.ladder import Decision, Reason, Step, decide
+from schedules.ladder import Decision, Reason, Step, decide, decide_in_browser
 from worker.alerts import alert, resolve
 from worker.gateways.base import Declined, GatewayError, Rejected, Unavailable
 
@@ -33,8 +33,9 @@ EARLIER_UNDER_WAY = "earlier_payment_under_way"
 SETTLED_BY_HAND = "settled_by_hand"
 # How long a retry waits for another payment of its invoice before it looks again.
 WAIT_FOR_ANOTHER = timedelta(hours=1)
-IN_REVIEW = "decline_in_review"
 POSTPONED = "postponed"
+# Said by a gateway of ours where it could not even ask.
+NOT_TAKEN = "currency_not_supported"
 
 
 def follow(
@@ -45,23 +46,23 @@ def follow(
     *,
     cause: Cause,
 ) -> None:
-    """Decide what becomes of a locked payment that has just failed, and tell its company.
-
-    A payment without a stored method is the customer's own, at the browser: they may try again.
-    """
-    if payment.payment_method_id is None:
-        return
+    """Decide what becomes of a locked payment that has just failed, and tell its company."""
     if isinstance(error, Rejected) and error.code in (EARLIER_SUCCEEDED, EARLIER_UNDER_WAY):
         wait_for_another(session, payment, cause=cause)
         return
+    was = payment.dunning
     if isinstance(error, Rejected) and error.code == SETTLED_BY_HAND:
         dunning.clear(session, payment, because=cause)
+        end_review(session, payment, was, why="The payment was settled by hand.")
         return
     # What was set on the attempt is counted by queries.
     session.flush()
     decision, action = _decide(session, payment, attempt, error)
     dunning.keep(session, payment, decision, because=cause, action=action)
-    _tell(session, payment, attempt, _Told(decision, action))
+    if decision.reason is not Reason.IN_BROWSER:  # they were told there
+        _tell(session, payment, attempt, _Told(decision, action))
+    if decision.step is not Step.IN_REVIEW:
+        end_review(session, payment, was, why="It was tried again, and declined otherwise.")
     if decision.reason is Reason.POSSIBLE_DUPLICATE:
         _look_up_all(session, payment)
 
@@ -86,6 +87,11 @@ def _decide(
             decision = Decision(step=Step.EXHAUSTED, reason=Reason.CARD_SPENT)
             return decision, CustomerAction.USE_ANOTHER_METHOD
         return Decision(step=Step.IN_REVIEW, reason=Reason.REFUSED_REQUEST), CustomerAction.NONE
+    code = getattr(error, "decline_code", "") or error.code
+    if payment.payment_method_id is None:
+        decision, action = decide_in_browser(advice), action_for(advice, code)
+        is_asked = decision.step is Step.ASKED and action is CustomerAction.NONE
+        return decision, CustomerAction.PAY_IN_BROWSER if is_asked else action
     method = session.get_one(PaymentMethod, payment.payment_method_id)
     card = (attempt.fingerprint if attempt else None) or cards.card_of(method)
     attempts = dunning.attempts_of(session, payment.invoice_id)
@@ -101,7 +107,6 @@ def _decide(
         kept=payment.next_retry_at if is_by_hand and is_same_card else None,
     )
     decision = decide(standing, policy_of(session))
-    code = getattr(error, "decline_code", "") or error.code
     if decision.step is Step.EXHAUSTED:
         return decision, CustomerAction.USE_ANOTHER_METHOD
     return decision, action_for(advice, code)
@@ -111,6 +116,8 @@ def _advice_of(error: GatewayError) -> Advice | None:
     """Return what an error asks of us; None for a request that was refused as wrong."""
     if isinstance(error, Declined):
         return error.advice
+    if isinstance(error, Rejected) and error.code == NOT_TAKEN:
+        return Advice.ASK
     # Surely not executed, so no decline; but neither a reason to hammer on.
     return Advice.RETRY if isinstance(error, Unavailable) else None
 
@@ -151,7 +158,7 @@ def _tell(
     if decision.step is Step.IN_REVIEW:
         alert(
             session,
-            IN_REVIEW,
+            dunning.DECLINE_IN_REVIEW,
             severity=Severity.WARNING,
             subject=payment,
             message=f"The payment {payment.id} was refused and is not tried again unseen. "
@@ -177,6 +184,9 @@ def recover(session: Session, payment: Transaction, *, cause: Cause) -> None:
     was = payment.dunning
     if not dunning.clear(session, payment, because=cause.but("paid")):
         return
+    end_review(session, payment, was, why="The payment has been paid.")
+    if was == Dunning.ASKED and payment.payment_method_id is None:
+        return  # of its decline nobody was told either but who paid it now
     owe_notice(
         session,
         "payment_recovered",
@@ -186,5 +196,9 @@ def recover(session: Session, payment: Transaction, *, cause: Cause) -> None:
         amount=f"{payment.amount_captured:.2f}",
         currency=payment.currency,
     )
+
+
+def end_review(session: Session, payment: Transaction, was: Dunning, *, why: str) -> None:
+    """Close the alert of a payment whose decline was in review and is not any more."""
     if was == Dunning.IN_REVIEW:
-        resolve(session, f"{IN_REVIEW}:{payment.id}", why="The payment has been paid.")
+        resolve(session, f"{dunning.DECLINE_IN_REVIEW}:{payment.id}", why=why)

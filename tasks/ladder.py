@@ -227,6 +227,8 @@ def restart(session: Session, cause: Cause, *, method_id: str) -> None:
             Transaction.status == Status.FAILED,
             Transaction.dunning.in_(dunning.WAITING_FOR_A_CARD),
             Transaction.payment_method == method.provider,
+            # What the customer was to pay in the browser nobody has agreed to have charged.
+            Transaction.payment_method_id.is_not(None),
         )
         .order_by(Transaction.id)
     )

@@ -19,13 +19,24 @@ from models.clock import now
 from models.outbox import enqueue
 from models.timeline import note
 from models.transactions import (
+    SETTLED,
     AttemptStatus,
+    PaymentAttempt,
+    Status,
     Transaction,
     lock,
     lock_existing,
 )
 from tasks import settlement
-from tasks.claims import PAID_OTHERWISE, Claim, Earlier, is_due, request_of, superseded_by
+from tasks.claims import (
+    PAID_OTHERWISE,
+    Claim,
+    Earlier,
+    capture_key,
+    is_due,
+    request_of,
+    superseded_by,
+)
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over, look_up_after, patiently
 from tasks.payments import Outcome, charge_alone, owe_another_look, record, review_when_dead
 from worker import replies
@@ -46,6 +57,7 @@ from worker.settings import settings
 # How long after the end of a key a provider may leave look-ups unanswered.
 PATIENCE = timedelta(days=1)
 KEY_REUSED = "idempotency_error"
+NOT_FOUND = 404
 # Neither can be cleared up by asking again.
 FOR_A_PERSON = (EXPIRED, KEY_REUSED)
 
@@ -60,6 +72,8 @@ class Unknown:
     intent_id: str | None
     # Whether what was not made may yet be: not what the invoice no longer lacks.
     is_due: bool
+    # Whether the same intent was declined to an earlier attempt, which it may still show.
+    was_declined: bool = False
 
 
 def _claim_unknown(
@@ -95,6 +109,16 @@ def _claim_unknown(
         key_ends=(attempt.first_called_at or attempt.created_at) + key_life,
         intent_id=attempt.provider_id,
         is_due=is_still_due,
+        was_declined=_was_declined(payment, attempt),
+    )
+
+
+def _was_declined(payment: Transaction, attempt: PaymentAttempt) -> bool:
+    return any(
+        each.number < attempt.number
+        and each.provider_id == attempt.provider_id
+        and each.status == AttemptStatus.DECLINED
+        for each in payment.attempts
     )
 
 
@@ -114,7 +138,9 @@ def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
     claim, is_key_alive = unknown.claim, now() < unknown.key_ends
     try:
         if unknown.intent_id is not None:
-            return gateway.retrieve(unknown.intent_id)
+            intent = gateway.retrieve(unknown.intent_id)
+            is_stale = intent.status is IntentStatus.DECLINED and unknown.was_declined
+            return _capture_again(gateway, unknown) if is_stale and is_key_alive else intent
         if is_key_alive and unknown.is_due and not gateway.finds_at_once:
             # There the key itself is the look-up: it is answered with what it has made.
             return _send_again(gateway, unknown)
@@ -133,6 +159,21 @@ def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
     if is_key_alive:
         return _send_again(gateway, unknown)
     return OutcomeUnknown(message="not found, and its key has expired", code=EXPIRED)
+
+
+def _capture_again(gateway: Gateway, unknown: Unknown) -> Outcome:
+    """Ask by the capture's own key: what is declined may be the one before it, of the same order.
+
+    The one that is asked about may still be under way, and take the money after all.
+    """
+    if not unknown.is_due:
+        # To ask might be to take it.
+        return OutcomeUnknown(message="its own capture may still be under way", code="not_due")
+    try:
+        key = capture_key(unknown.claim.attempt_id)
+        return gateway.capture(key=key, provider_id=unknown.intent_id or "")
+    except GatewayError as error:
+        return error
 
 
 def _send_again(gateway: Gateway, unknown: Unknown) -> Outcome:
@@ -276,18 +317,67 @@ def _record_refreshed(session: Session, debt: Debt, seen: Transaction, intent: I
         return
     attempt = settlement.attempt_behind(payment, intent)
     cause = replace(debt.cause(why), event_id=debt.arguments.get("event_id"))
+    if attempt is not None and _may_be_of_earlier(payment, attempt, intent):
+        note(session, payment, what="earlier_decline", because=cause)
+        return
     settlement.apply(session, payment, attempt, intent, cause=cause)
+
+
+def _may_be_of_earlier(payment: Transaction, attempt: PaymentAttempt, intent: Intent) -> bool:
+    """Whether a decline may be that of an earlier attempt at the same order.
+
+    Whoever has the attempt in hand, or finds out what became of it, will tell.
+    """
+    in_hand = (AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
+    is_declined = intent.status is IntentStatus.DECLINED
+    return is_declined and attempt.status in in_hand and _was_declined(payment, attempt)
 
 
 @calling_task("lookups.reveal", claim=_payment_to_look_up)
 def reveal(debt: Debt, payment: Transaction) -> None:
     """Fetch the client secret for those who asked again with the same key, who have joined.
 
-    Where the customer approves at the provider's pages, their address. Safe twice: it only reads.
+    Where the customer approves at the provider's pages, their address. `is_over` says that there
+    is nothing to go on with. Safe twice: it only reads.
     """
     answer: dict[str, object] = {"transaction_id": str(payment.id), "status": payment.status}
+    intent = None
     if payment.provider_transaction_id is not None:
-        intent = gateway_for(payment.payment_method).retrieve(payment.provider_transaction_id)
+        intent = _kept_by(gateway_for(payment.payment_method), payment.provider_transaction_id)
+        answer["is_over"] = intent is None or not _can_go_on(intent)
+    if intent is not None:
         answer |= {"client_secret": intent.client_secret, "approve_url": intent.approve_url}
-    in_transaction(debt.end, debt.company_id)
+    in_transaction(_end_revealed, debt.company_id, debt, payment, intent)
     replies.tell(payment.id, answer)
+
+
+def _kept_by(gateway: Gateway, intent_id: str) -> Intent | None:
+    """Return an intent; None once the provider has forgotten it."""
+    try:
+        return gateway.retrieve(intent_id)
+    except Rejected as refusal:
+        if refusal.http_status != NOT_FOUND:
+            raise
+    return None
+
+
+def _can_go_on(intent: Intent) -> bool:
+    """Whether the customer can still pay it, with what the provider hands out for that."""
+    is_declined = intent.status is IntentStatus.DECLINED
+    is_open = is_declined and bool(intent.client_secret or intent.approve_url)
+    return is_open or intent.status is IntentStatus.REQUIRES_ACTION
+
+
+def _end_revealed(
+    session: Session, debt: Debt, payment: Transaction, intent: Intent | None
+) -> None:
+    debt.end(session)
+    ended = (*SETTLED, Status.CANCELED)
+    if intent is not None and intent.status in settlement.FINAL and payment.status not in ended:
+        enqueue(
+            session,
+            "lookups.refresh",
+            transaction_id=payment.id,
+            intent_id=intent.provider_id,
+            why="it was asked for and had ended",
+        )

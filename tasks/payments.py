@@ -117,6 +117,8 @@ def charge_alone(gateway: Gateway, claim: Claim) -> Intent | Earlier:
             the charge was surely not sent.
     """
     for earlier in claim.superseded:
+        if earlier.is_harmless:
+            continue
         # A new key each time: a cancellation may be repeated, a saved 500 would be.
         key = f"cancel-{new_id()}"
         try:

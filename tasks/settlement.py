@@ -65,7 +65,10 @@ def apply(
         attempt_id=attempt.id if attempt else cause.attempt_id,
         provider_request_id=intent.provider_request_id or cause.provider_request_id,
     )
-    if _is_overtaken(payment, attempt, intent) and intent.status is not IntentStatus.SUCCEEDED:
+    if (
+        _is_overtaken(session, payment, attempt, intent)
+        and intent.status is not IntentStatus.SUCCEEDED
+    ):
         _hear_of_earlier(session, payment, attempt, intent, cause)
         return
     _adopt(payment, attempt, intent)
@@ -85,8 +88,10 @@ def cancel(
 ) -> None:
     """Record that nothing can be paid any more: the invoice is free."""
     _end(attempt, AttemptStatus.CANCELED)
+    was = payment.dunning
     if payment.move_if_allowed(Status.CANCELED, because=cause):
         dunning.clear(session, payment, because=cause)
+        declines.end_review(session, payment, was, why="The payment was canceled.")
 
 
 def _leave_open(
@@ -134,10 +139,14 @@ def fail(
         AttemptStatus.DECLINED if isinstance(error, Declined) else AttemptStatus.REJECTED,
     )
     code = getattr(error, "decline_code", "") or error.code
-    if not payment.move_if_allowed(Status.FAILED, because=cause.but(str(error))):
-        return
     # Why a card is refused for good is not for whoever holds it.
+    told = cause.but(str(error))
     code = told_code(code)
+    has_failed = payment.move_if_allowed(Status.FAILED, because=told)
+    if not has_failed and not _is_declined_anew(payment, error, code):
+        return
+    if not has_failed:
+        note(session, payment, what="declined", because=told)
     payment.error_code, payment.error_message = code[:100] or None, error.message
     tally(session, "payments.charged", provider=payment.payment_method, outcome="failed")
     declines.follow(session, payment, attempt, error, cause=cause)
@@ -152,14 +161,29 @@ def fail(
     )
 
 
-def _is_overtaken(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent) -> bool:
+def _is_declined_anew(payment: Transaction, error: GatewayError, code: str) -> bool:
+    """Whether a customer in the browser was declined once more, and otherwise."""
+    return (
+        payment.status == Status.FAILED
+        and payment.payment_method_id is None
+        and isinstance(error, Declined)
+        and payment.error_code != (code[:100] or None)
+    )
+
+
+def _is_overtaken(
+    session: Session, payment: Transaction, attempt: PaymentAttempt | None, intent: Intent
+) -> bool:
     """Whether a later attempt may have been sent, which the payment's state is now about.
 
-    What is declined and then canceled was closed for the later one, even if that was not sent.
+    What is declined and then canceled was closed for the later one, even if that was not sent; or
+    because it asked for more than is due by now, and what is due is for the ladder all the same.
     """
     later = [each for each in payment.attempts if attempt and each.number > attempt.number]
     if intent.status is IntentStatus.CANCELED and payment.status == Status.FAILED:
-        return bool(later)
+        invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
+        is_due_in_part = dunning.in_the_way(invoice) is None and payment.amount > invoice.due.amount
+        return bool(later) or is_due_in_part
     return any(each.status != AttemptStatus.REJECTED for each in later)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
+from models.alerts import Alert
 from models.invoices import InvoiceStatus
 from models.outbox import enqueue
-from models.transactions import Status, Transaction
+from models.transactions import AttemptStatus, Status, Transaction
 from sandbox.stripe.control import Control, Refused
 from tests.flows.paypal_till import Till, forget_settings
 from tests.sandbox_fixture import SandboxProcess
@@ -84,3 +86,51 @@ def test_what_was_declined_at_paypal_can_be_paid_at_stripe(till: Till, stripe: C
     assert at_stripe.status == Status.SUCCEEDED
     assert till.invoice(at_stripe).status is InvoiceStatus.PAID
     assert till.taken() == {}
+
+
+def switched_off(till: Till, monkeypatch: pytest.MonkeyPatch) -> Transaction:
+    """A payment that was declined at PayPal, which is then not set up any more."""
+    at_paypal = till.pay()
+    till.approve(at_paypal, "instrument_declined@example.com")
+    till.settle()
+    monkeypatch.delenv("PAYPAL_API_BASE")
+    forget_settings()
+    return at_paypal
+
+
+def unseen_alerts(payment: Transaction) -> list[str]:
+    with transaction() as session:
+        mine = Alert.subject_id == payment.id
+        return [row.message for row in session.scalars(select(Alert).where(mine))]
+
+
+def test_an_order_at_a_provider_that_is_switched_off_is_told_of_and_holds_up_nothing(
+    till: Till, stripe: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_paypal = switched_off(till, monkeypatch)
+    path = f"/api/v1/payments/{at_paypal.id}"
+    for deed in ("resume", "capture"):
+        answer = till.owner.post(f"{path}/{deed}")
+        assert (answer.status_code, "not set up" in answer.json["detail"]) == (409, True)
+    for _ in range(2):
+        at_stripe = begin(till, at_paypal.invoice_id, "stripe")
+        assert at_stripe.status == Status.REQUIRES_ACTION
+        at_stripe = pay_in_browser(till, stripe, at_stripe, "pm_card_chargeDeclined")
+    [told] = unseen_alerts(at_paypal)
+    assert "takes no money unless it is captured" in told
+
+
+def test_what_may_have_been_captured_where_nobody_can_look_is_waited_for(
+    till: Till, stripe: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_paypal = switched_off(till, monkeypatch)
+    with transaction(company_id=till.company_id) as session:
+        attempt = session.get_one(Transaction, at_paypal.id).attempts[0]
+        attempt.status = AttemptStatus.REJECTED  # nobody has heard what became of its call
+    at_stripe = begin(till, at_paypal.invoice_id, "stripe")
+    assert at_stripe.status == Status.PROCESSING
+    [attempt] = till.attempts(at_stripe)
+    assert (attempt.status, attempt.error_code) == (AttemptStatus.WAITING, "provider_not_set_up")
+    assert stripe.book()["payment_intents"] == []
+    [told] = unseen_alerts(at_paypal)
+    assert "may yet take money" in told

@@ -12,7 +12,9 @@ from sqlalchemy import select
 from models.alerts import Alert
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
+from models.methods import PaymentMethod
 from models.notifications import Notification
+from models.outbox import enqueue
 from models.policies import store
 from models.timeline import Cause, history
 from models.transactions import AttemptStatus, Dunning, Status, Trigger, lock
@@ -305,8 +307,46 @@ def test_a_payment_in_the_browser_is_left_to_the_customer(shop):
     shop.confirm_in_old_tab(payment_id, "pm_sandbox_decline_insufficient_funds")
     shop.refresh(payment_id)
     payment = shop.payment(payment_id)
-    assert (payment.status, payment.dunning) == (Status.FAILED, Dunning.NONE)
+    assert (payment.status, payment.dunning) == (Status.FAILED, Dunning.ASKED)
+    assert shop.decided(payment_id) == [("asked", "in_browser")]
+    shop.card(is_default=True)  # nobody has agreed to have it charged for this
+    with shop.session() as session:
+        [method_id] = session.scalars(select(PaymentMethod.id))
+        enqueue(session, "ladder.restart", company_id=shop.company_id, method_id=method_id)
+    shop.work()
+    shop.advance(days=40)
+    ladder.sweep()
+    shop.work()
+    assert len(shop.attempts(payment_id)) == 1
+    shop.confirm_in_old_tab(payment_id, "pm_card_visa")
+    shop.refresh(payment_id)
+    assert shop.payment(payment_id).dunning == Dunning.CLEARED
     assert shop.notices(payment_id) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "dunning", "alerts"),
+    [
+        ("stolen_card", "asked", 0),
+        ("processing_error", "asked", 0),
+        ("nobody_knows", "in_review", 1),
+    ],
+)
+def test_what_a_decline_in_the_browser_leads_to(shop, code, dunning, alerts):
+    payment_id = shop.pay(None)
+    shop.confirm_in_old_tab(payment_id, "pm_sandbox_decline_insufficient_funds")
+    shop.refresh(payment_id)
+    # Tried again there, and declined otherwise.
+    shop.confirm_in_old_tab(payment_id, f"pm_sandbox_decline_{code}")
+    for _ in range(2):
+        shop.refresh(payment_id)
+    payment = shop.payment(payment_id)
+    assert (payment.status, payment.dunning) == (Status.FAILED, dunning)
+    assert [state for state, _ in shop.decided(payment_id)] == ["asked", dunning]
+    assert shop.notices(payment_id) == [("payment_failed", 1)] * alerts
+    with transaction() as session:
+        told = session.scalars(select(Alert.kind).where(Alert.subject_id == payment_id)).all()
+    assert told == ["decline_in_review"] * alerts
 
 
 def test_a_step_that_was_begun_is_owed_until_it_is_made(shop):

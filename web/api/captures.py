@@ -16,6 +16,7 @@ from web.problems import Problem
 from web.routes import Routes
 from web.schemas import cause
 from worker import replies
+from worker.settings import settings
 
 routes = Routes("captures", __name__, url_prefix=PREFIX)
 
@@ -36,6 +37,8 @@ def capture_payment(session: Session, path: PaymentPath) -> Begun:
         return Begun(payment.id, None)
     if payment.payment_method is not Provider.PAYPAL:
         raise Problem("conflict", "The provider captures this payment by itself.")
+    if not settings().has_paypal:
+        raise Problem("conflict", "PayPal is not set up here any more.")
     if payment.status in (Status.CANCELED, Status.NEEDS_REVIEW):
         raise Problem("conflict", f"The payment is {payment.status}.")
     note(session, payment, what="capture", because=cause("the customer has come back"))

@@ -20,7 +20,14 @@ from models.methods import PaymentMethod
 from models.policies import policy_of, store
 from models.tenants import Permission
 from models.timeline import Timeline, history, note
-from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Transaction, Trigger
+from models.transactions import (
+    AttemptStatus,
+    Dunning,
+    PaymentAttempt,
+    Status,
+    Transaction,
+    Trigger,
+)
 from schedules.declines import ACTIONS, CustomerAction, told_code
 from schedules.ladder import (
     LONGEST_DELAY_H,
@@ -32,7 +39,9 @@ from schedules.ladder import (
     Standing,
     steps_ahead,
 )
+from web.api import resuming
 from web.api.invoices import InvoicePath
+from web.api.resuming import ResumeShown
 from web.auth import allowed, caller
 from web.problems import Problem
 from web.routes import Input, Routes, respond
@@ -96,17 +105,18 @@ class ComingRetry(BaseModel):
 
 
 class StoppedBecause(BaseModel):
-    """Why nothing is tried any more."""
+    """Why nothing is tried any more; also that it was paid, or need not be."""
 
     reason: str
     sentence: str
 
 
 class ActionShown(BaseModel):
-    """What the customer must do."""
+    """What the customer must do, and whether they can do it with the payment that there is."""
 
     action: CustomerAction
     sentence: str
+    resume: ResumeShown | None
 
 
 class DunningAnswer(BaseModel):
@@ -190,16 +200,18 @@ def _told(session: Session, invoice: Invoice) -> dict[str, Any]:
         "state": state,
         "policy": _shown(policy),
         **ladder,
-        "stopped_because": _stop(state, last),
-        "customer_action": _action(state, last),
+        "stopped_because": _stop(invoice, payment, state, last),
+        "customer_action": _action(session, payment, state, last),
         "attempts": [_attempt(session, attempt, lines) for attempt in attempts],
     }
 
 
 def _the_one(payments: Sequence[Transaction]) -> Transaction | None:
-    """Return the payment that is being dunned, else the latest one."""
+    """Return the payment that is being dunned, else one that was or waits, else the latest."""
     dunned = [each for each in payments if each.dunning not in (Dunning.NONE, Dunning.CLEARED)]
-    return next(reversed(dunned or payments), None)
+    cleared = [each for each in payments if each.dunning is Dunning.CLEARED]
+    waiting = [each for each in payments if each.status is Status.REQUIRES_ACTION]
+    return next(reversed(dunned or waiting or cleared or payments), None)
 
 
 def _state(invoice: Invoice, payment: Transaction | None) -> Dunning:
@@ -255,17 +267,31 @@ def _left(
     )
 
 
-def _stop(state: Dunning, last: Timeline | None) -> dict[str, str] | None:
-    if state in (Dunning.NONE, Dunning.SCHEDULED, Dunning.CLEARED) or last is None:
+def _stop(
+    invoice: Invoice, payment: Transaction | None, state: Dunning, last: Timeline | None
+) -> dict[str, str] | None:
+    if state in (Dunning.NONE, Dunning.SCHEDULED) or payment is None or last is None:
         return None
-    return {"reason": (last.detail or {})["reason"], "sentence": last.why}
+    why = last.why
+    if state is Dunning.CLEARED and payment.dunning is not Dunning.CLEARED:
+        why = dunning.in_the_way(invoice) or why
+    sentence = f"{why[:1].upper()}{why[1:].rstrip('.')}."
+    reason = dunning.CLEARED if state is Dunning.CLEARED else (last.detail or {})["reason"]
+    return {"reason": reason, "sentence": sentence}
 
 
-def _action(state: Dunning, last: Timeline | None) -> dict[str, str]:
+def _action(
+    session: Session, payment: Transaction | None, state: Dunning, last: Timeline | None
+) -> dict[str, Any]:
     action = CustomerAction.NONE
     if last is not None and last.detail and state not in (Dunning.NONE, Dunning.CLEARED):
         action = CustomerAction(last.detail["action"])
-    return {"action": action, "sentence": ACTIONS[action]}
+    elif payment is not None and payment.status is Status.REQUIRES_ACTION:
+        action = CustomerAction.PAY_IN_BROWSER
+    resume = None
+    if payment is not None and action is not CustomerAction.NONE:
+        resume = resuming.shown(resuming.resume_of(session, payment))
+    return {"action": action, "sentence": ACTIONS[action], "resume": resume}
 
 
 def _attempt(

@@ -16,9 +16,8 @@ from models.cards import Declines
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
-from models.money import InvalidAmount, amount_of
+from models.money import InvalidAmount, UnsupportedCurrency, amount_of
 from models.outbox import enqueue
-from models.paging import newest
 from models.tenants import Permission
 from models.timeline import note
 from models.transactions import (
@@ -29,8 +28,11 @@ from models.transactions import (
     Transaction,
     open_of_invoice,
 )
+from web.api import resuming
+from web.api.resuming import ResumeShown
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
+from web.lists import answer_page
 from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes, respond
 from web.schemas import (
@@ -41,7 +43,6 @@ from web.schemas import (
     Moment,
     PageQuery,
     cause,
-    cursor_of,
 )
 from worker import replies
 from worker.breaker import breaker_of
@@ -127,6 +128,12 @@ class PaymentAnswer(BaseModel):
     updated_at: Moment
 
 
+class PaymentRead(PaymentAnswer):
+    """A payment by itself."""
+
+    resume: ResumeShown
+
+
 class PaymentsAnswer(BaseModel):
     """A page of payments, newest first."""
 
@@ -175,13 +182,14 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
     dunning.clear_schedules(session, body.invoice_id, because=cause("the invoice is paid by hand"))
     invoice = _payable_invoice(session, body)
     method = _method(session, body)
+    provider = _provider(body, method)
     payment = Transaction(
         company_id=caller().company_id,
         invoice_id=invoice.id,
         user_id=caller().user_id,
-        amount=_amount(body, invoice),
+        amount=_amount(body, invoice, provider),
         currency=invoice.currency,
-        payment_method=_provider(body, method),
+        payment_method=provider,
         payment_method_id=method.id if method else None,
         off_session=body.off_session,
     )
@@ -207,12 +215,14 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
     return Begun(payment.id, None if is_away else reply_key)
 
 
-@routes.get("/<uuid:transaction_id>", responses={200: PaymentAnswer})
+@routes.get("/<uuid:transaction_id>", responses={200: PaymentRead})
 @allowed(Permission.PAYMENTS_READ)
 def read_payment(path: PaymentPath) -> Response:
-    """Return a payment."""
+    """Return a payment, and whether the customer can go on with it in the browser."""
     with transaction(company_id=caller().company_id) as session:
-        return respond(_shown(payment_at(session, path.transaction_id)))
+        payment = payment_at(session, path.transaction_id)
+        resume = resuming.shown(resuming.resume_of(session, payment))
+        return respond({**_shown(payment), "resume": resume})
 
 
 @routes.get("", responses={200: PaymentsAnswer})
@@ -227,15 +237,7 @@ def list_payments(query: PaymentQuery) -> Response:
     ):
         if value is not None:
             wanted = wanted.where(column == value)
-    if query.created_from is not None:
-        wanted = wanted.where(Transaction.created_at >= query.created_from)
-    if query.created_to is not None:
-        wanted = wanted.where(Transaction.created_at < query.created_to)
-    with transaction(company_id=caller().company_id) as session:
-        page = newest(session, Transaction, wanted, after=query.after, limit=query.limit)
-        return respond(
-            {"data": list(map(_shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
-        )
+    return answer_page(Transaction, wanted, query, _shown, company_id=caller().company_id)
 
 
 def payment_at(session: Session, transaction_id: UUID) -> Transaction:
@@ -296,9 +298,11 @@ def _provider(body: NewIntent, method: PaymentMethod | None) -> Provider:
     return provider
 
 
-def _amount(body: NewIntent, invoice: Invoice) -> Any:
+def _amount(body: NewIntent, invoice: Invoice, provider: Provider) -> Any:
     try:
-        amount = amount_of(body.amount, invoice.currency)
+        amount = amount_of(body.amount, invoice.currency, provider=provider)
+    except UnsupportedCurrency as error:
+        raise invalid("currency", str(error)) from None
     except InvalidAmount as error:
         raise invalid("amount", str(error)) from None
     if amount > invoice.due.amount:

@@ -15,7 +15,7 @@ from models.invoices import Invoice
 from models.methods import PaymentMethod
 from models.outbox import enqueue
 from models.tenants import Permission
-from models.transactions import PaymentAttempt, Status, Transaction, Trigger, open_of_invoice
+from models.transactions import PaymentAttempt, Status, Transaction, Trigger
 from schedules.declines import AUTHENTICATION
 from web.api.payments import (
     PREFIX,
@@ -26,6 +26,7 @@ from web.api.payments import (
     refuse_second,
     tell_intent,
 )
+from web.api.resuming import resume_of
 from web.auth import allowed
 from web.idempotency import Begun, Told, idempotent
 from web.problems import DUPLICATE, Problem, invalid, unavailable
@@ -167,6 +168,8 @@ def _ask_to_resume(session: Session, transaction_id: UUID) -> str:
 
 def _tell_resumed(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
     told = tell_intent(session, transaction_id, reply)
+    if (reply or {}).get("is_over"):
+        raise Problem("conflict", "It cannot be paid at the provider any more: see its status.")
     is_told = told.body["client_secret"] or told.body["approve_url"]
     return Told(told.body, 200 if is_told else 202, told.location)
 
@@ -175,25 +178,16 @@ def _tell_resumed(session: Session, transaction_id: UUID, reply: dict[str, Any] 
 @allowed(Permission.PAYMENTS_WRITE)
 @idempotent(tell=_tell_resumed, ask_again=_ask_to_resume)
 def resume_payment(session: Session, path: PaymentPath) -> Begun:
-    """Return the client secret of a payment that the customer must confirm, for the browser.
+    """Return what the customer goes on with in the browser: the client secret, or the page.
 
     It is the same intent, so what is confirmed cannot be paid twice. 202 when the provider has
-    not told the secret yet: ask again with the same Idempotency-Key.
+    not told it yet: ask again with the same Idempotency-Key. 409 when it cannot be paid any more,
+    also because the provider says so.
     """
     payment = session.get(Transaction, path.transaction_id)
     if payment is None:
         raise Problem("not-found", "No such payment.")
-    last = _last_attempt(payment)
-    waits = payment.status == Status.REQUIRES_ACTION
-    is_asked = payment.status == Status.FAILED and last is not None and _must_authenticate(last)
-    if payment.provider_transaction_id is None or not (waits or is_asked):
-        raise Problem("conflict", "The payment does not wait for the customer to confirm it.")
-    invoice = session.get_one(Invoice, payment.invoice_id)
-    if reason := dunning.in_the_way(invoice):
-        raise Problem("conflict", f"Nothing can be paid: {reason}.")
-    if payment.amount > invoice.due.amount:
-        told = f"Only {invoice.due} of it are still due: begin a new payment."
-        raise Problem("conflict", told)
-    if open_of_invoice(session, invoice.id) not in (None, payment.id):
-        refuse_second(session, invoice.id)
+    found = resume_of(session, payment)
+    if found.why_not is not None:
+        raise Problem("conflict", found.why_not)
     return Begun(payment.id, _ask_to_resume(session, payment.id))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
-from worker.gateways.base import DisputeGateway, Gateway
+from worker.gateways.base import DisputeGateway, Gateway, Unavailable
 from worker.settings import settings
 
 
-class UnknownProvider(ValueError):
-    """No gateway speaks to this provider."""
+@dataclass(kw_only=True, eq=False)
+class UnknownProvider(Unavailable):
+    """No gateway speaks to this provider, so nothing was sent: it may be set up again."""
 
 
 @cache
@@ -44,7 +46,16 @@ def gateway_for(provider: str) -> Gateway:
             return_url=chosen.paypal_return_url,
             cancel_url=chosen.paypal_cancel_url,
         )
-    raise UnknownProvider(provider)
+    raise UnknownProvider(message=f"{provider} is not set up here", code="provider_not_set_up")
+
+
+def is_set_up(provider: str) -> bool:
+    """Whether a gateway speaks to a provider."""
+    try:
+        gateway_for(provider)
+    except UnknownProvider:
+        return False
+    return True
 
 
 def disputes_at(provider: str) -> DisputeGateway:
@@ -55,5 +66,5 @@ def disputes_at(provider: str) -> DisputeGateway:
     """
     gateway = gateway_for(provider)
     if not isinstance(gateway, DisputeGateway):
-        raise UnknownProvider(provider)
+        raise UnknownProvider(message=f"disputes are not answered at {provider}")
     return gateway
