@@ -1,4 +1,7 @@
-"""Reviews: payments and refunds of which nobody can tell what became, settled by hand."""
+"""Reviews: payments and refunds of which nobody can tell what became, settled by hand.
+
+Also declines that nothing is done about before a person has looked.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ from sqlalchemy.orm import Session
 from models import locks, transactions
 from models.alerts import Alert
 from models.base import across_companies
+from models.dunning import DECLINE_IN_REVIEW
 from models.ids import new_id
+from models.invoices import Invoice, InvoiceStatus
 from models.operations import Action
 from models.outbox import enqueue
 from models.refunds import UNDER_WAY, Refund
 from models.tenants import Permission
 from models.timeline import REVIEW_ASKED, REVIEW_REFUSED, REVIEW_SETTLED, Timeline
-from models.transactions import Provider, Status, Transaction
+from models.transactions import Dunning, Provider, Status, Transaction
 from web.api.operations import PREFIX, whose, write_down
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
@@ -33,6 +38,12 @@ routes = Routes("reviews", __name__, url_prefix=PREFIX)
 
 # The oldest are shown; who has more has other troubles.
 MOST = 200
+HOW = {
+    "payment": f"POST {PREFIX}/payments/{{id}}/settle, once seen at the provider.",
+    "refund": f"POST {PREFIX}/refunds/{{id}}/settle, once seen at the provider.",
+    "decline": "Look at its timeline. Then POST /api/v1/payments/{id}/retry with a payment method, "
+    "or have the invoice {invoice} paid otherwise; or close its alert to leave it declined.",
+}
 # As providers write their ids.
 ID = r"^[!-~]{1,100}$"
 
@@ -72,9 +83,9 @@ class RefundSettlement(Input):
 
 
 class ReviewAnswer(BaseModel):
-    """A payment or a refund that needs a review, or needed one."""
+    """A payment, a refund or a decline that needs a review, or needed one."""
 
-    kind: Literal["payment", "refund"]
+    kind: Literal["payment", "refund", "decline"]
     id: UUID
     company_id: UUID
     transaction_id: UUID
@@ -89,6 +100,7 @@ class ReviewAnswer(BaseModel):
     needs_review: bool
     since: Moment
     why: str | None
+    how: str = Field(description="How it is settled.")
 
 
 class ReviewsAnswer(BaseModel):
@@ -100,7 +112,10 @@ class ReviewsAnswer(BaseModel):
 @routes.get("/reviews", responses={200: ReviewsAnswer})
 @allowed(Permission.OPERATIONS)
 def list_reviews() -> Response:
-    """List what needs a review, of the tenant's companies or of the one that is named."""
+    """List what needs a review, of the tenant's companies or of the one that is named.
+
+    `how` tells what settles it. A decline is listed while its alert is open and its invoice is due.
+    """
     payments = select(Transaction).where(
         Transaction.status == Status.NEEDS_REVIEW, whose(Transaction.company_id)
     )
@@ -113,12 +128,27 @@ def list_reviews() -> Response:
             whose(Refund.company_id),
         )
     )
+    # By the alert, for declined payments are many.
+    declines = (
+        select(Transaction)
+        .join(Alert, Alert.subject_id == Transaction.id)
+        .join(Invoice, Invoice.id == Transaction.invoice_id)
+        .where(
+            Alert.open_key.is_not(None),
+            Alert.kind == DECLINE_IN_REVIEW,
+            Transaction.status == Status.FAILED,
+            Transaction.dunning == Dunning.IN_REVIEW,
+            Invoice.status == InvoiceStatus.OPEN,
+            whose(Transaction.company_id),
+        )
+    )
     because = "an operator sees all companies of the tenant"
     with transaction() as session:
         found: list[tuple[Transaction, Refund | None]] = [
             (payment, None)
+            for query in (payments, declines)
             for payment in session.scalars(
-                across_companies(payments.order_by(Transaction.id).limit(MOST), because=because)
+                across_companies(query.order_by(Transaction.id).limit(MOST), because=because)
             )
         ]
         found += [
@@ -272,8 +302,11 @@ def _alerts_about(session: Session, row_ids: list[UUID]) -> dict[UUID | None, Al
 
 def _shown(payment: Transaction, refund: Refund | None, told: Alert | None) -> dict[str, Any]:
     row = refund or payment
+    is_decline = payment.status == Status.FAILED and payment.dunning == Dunning.IN_REVIEW
+    kind = "refund" if refund else "decline" if is_decline else "payment"
+    is_doubted = payment.status == Status.NEEDS_REVIEW or is_decline
     return {
-        "kind": "refund" if refund else "payment",
+        "kind": kind,
         "id": row.id,
         "company_id": row.company_id,
         "transaction_id": payment.id,
@@ -284,7 +317,8 @@ def _shown(payment: Transaction, refund: Refund | None, told: Alert | None) -> d
         "provider": payment.payment_method,
         "provider_transaction_id": payment.provider_transaction_id,
         "provider_refund_id": refund.provider_refund_id if refund else None,
-        "needs_review": refund.needs_review if refund else payment.status == Status.NEEDS_REVIEW,
+        "needs_review": refund.needs_review if refund else is_doubted,
         "since": told.created_at if told else row.updated_at,
         "why": told.message if told else row.error_message,
+        "how": HOW[kind].format(id=row.id, invoice=payment.invoice_id),
     }

@@ -23,6 +23,7 @@ from tests.web.visitor import problem_of
 from worker.database import in_transaction, transaction
 
 REVIEWS = "/api/v1/operations/reviews"
+ALERTS = "/api/v1/operations/alerts"
 PAYMENTS = "/api/v1/operations/payments"
 REFUNDS = "/api/v1/operations/refunds"
 SAID = {"outcome": "failed", "note": "Seen in the dashboard."}
@@ -85,7 +86,28 @@ def test_an_operator_sees_the_reviews_of_the_tenant_and_of_nobody_else(operator,
         ]
         assert all("its key has expired" in each["why"] for each in shown)
         assert {each["transaction_id"] for each in shown} == {str(payment_id), str(paid)}
+        assert [each["how"].split(",")[0] for each in shown] == [
+            f"POST {PAYMENTS}/{payment_id}/settle",
+            f"POST {REFUNDS}/{refund_id}/settle",
+        ]
     problem_of(operator.get(REVIEWS, **named(theirs)), 404, "not-found")
+
+
+def test_a_decline_that_a_person_must_look_at_is_listed_until_that_is_over(operator, shop):
+    ours = named(shop.customer)
+    payment_id = shop.pay(shop.card("pm_sandbox_decline_code_nobody_knows"))
+    [shown] = operator.get(REVIEWS, **ours).json["data"]
+    assert (shown["kind"], shown["id"], shown["needs_review"]) == ("decline", str(payment_id), True)
+    assert f"POST /api/v1/payments/{payment_id}/retry" in shown["how"]
+    assert "not tried again unseen" in shown["why"]
+    [alert] = operator.get(f"{ALERTS}?is_resolved=false", **ours).json["data"]
+    body = {"payment_method_id": str(shop.card("pm_sandbox_decline_insufficient_funds"))}
+    path = f"/api/v1/payments/{payment_id}/retry"
+    assert operator.post(path, body, **{**ours, "Prefer": "respond-async"}).status_code == 202
+    shop.work()
+    assert operator.get(REVIEWS, **ours).json["data"] == []
+    [ended] = operator.get(f"{ALERTS}?is_resolved=true", **ours).json["data"]
+    assert (ended["id"], ended["kind"]) == (alert["id"], "decline_in_review")
 
 
 def unheard(shop) -> tuple[UUID, str]:
