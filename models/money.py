@@ -21,6 +21,11 @@ DECIMAL = frozenset(
     " UYU UZS WST XCD YER ZAR ZMW".split()
 )
 CURRENCIES = WHOLE | DECIMAL
+# What PayPal takes, without decimals and with two (its list, November 2026). Stripe takes all.
+PAYPAL_WHOLE = frozenset("HUF JPY TWD".split())
+PAYPAL_DECIMAL = frozenset(
+    "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PHP PLN SEK SGD THB USD".split()
+)
 
 # DECIMAL(15, 2): thirteen digits before the point.
 LARGEST = Decimal("9999999999999.99")
@@ -28,6 +33,28 @@ LARGEST = Decimal("9999999999999.99")
 
 class InvalidAmount(ValueError):
     """An amount or currency that cannot be money here; the message says why to a person."""
+
+
+class UnsupportedMoney(InvalidAmount):
+    """A provider does not take this currency, or not in amounts as fine as this."""
+
+
+class UnsupportedCurrency(UnsupportedMoney):
+    """A provider does not take this currency at all."""
+
+
+def check_taken(amount: Decimal, currency: str, provider: str) -> None:
+    """Refuse what a provider is known not to take, before it is asked.
+
+    Raises:
+        UnsupportedMoney: the message says what it does not take.
+    """
+    if provider != "paypal":
+        return
+    if currency not in PAYPAL_WHOLE | PAYPAL_DECIMAL:
+        raise UnsupportedCurrency(f"PayPal does not take {currency}")
+    if currency in PAYPAL_WHOLE and amount != round(amount):
+        raise UnsupportedMoney(f"PayPal takes {currency} without decimals")
 
 
 def decimals(currency: str) -> int:
@@ -42,10 +69,14 @@ def decimals(currency: str) -> int:
     raise InvalidAmount(f"{currency!r} is not a currency that can be charged")
 
 
-def amount_of(value: Decimal | int | str, currency: str) -> Decimal:
+def amount_of(value: Decimal | int | str, currency: str, *, provider: str = "") -> Decimal:
     """Return `value` as an exact amount above zero in `currency`'s main unit, with two places.
 
+    Args:
+        provider: who is to move it, where that is known.
+
     Raises:
+        UnsupportedMoney: see `check_taken`.
         InvalidAmount: not a number, not above zero, too large, or finer than the currency.
     """
     places = decimals(currency)
@@ -61,6 +92,7 @@ def amount_of(value: Decimal | int | str, currency: str) -> Decimal:
         raise InvalidAmount(f"must be at most {LARGEST}")
     if amount != round(amount, places):
         raise InvalidAmount(f"has more decimals than {currency}, which has {places}")
+    check_taken(amount, currency, provider)
     return amount.quantize(Decimal("0.01"))
 
 

@@ -143,7 +143,7 @@ def _refundable(session: Session, transaction_id: UUID) -> Transaction:
 
 def _amount(session: Session, payment: Transaction, body: NewRefund) -> Decimal:
     try:
-        amount = amount_of(body.amount, payment.currency)
+        amount = amount_of(body.amount, payment.currency, provider=payment.payment_method)
     except InvalidAmount as error:
         raise invalid("amount", str(error)) from None
     left = max(refunds.left_to_refund(session, payment), Decimal(0))

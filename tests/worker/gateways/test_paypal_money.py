@@ -7,16 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.money import CURRENCIES as OURS
-from models.money import InvalidAmount, Money
+from models.money import PAYPAL_DECIMAL, InvalidAmount, Money, UnsupportedMoney
+from models.money import PAYPAL_WHOLE as WHOLE
 from models.money import decimals as our_decimals
-from worker.gateways.paypal.money import (
-    CURRENCIES,
-    WHOLE,
-    UnsupportedMoney,
-    amount_of,
-    decimals,
-    money_of,
-)
+from worker.gateways.paypal.money import amount_of, money_of
+
+CURRENCIES = PAYPAL_DECIMAL | WHOLE
 
 WHOLE_AMOUNTS = st.integers(min_value=1, max_value=10**12).map(Decimal)
 CENTS = st.integers(min_value=1, max_value=10**14).map(lambda cents: Decimal(cents) / 100)
@@ -24,7 +20,7 @@ CENTS = st.integers(min_value=1, max_value=10**14).map(lambda cents: Decimal(cen
 
 @given(st.sampled_from(sorted(CURRENCIES)), CENTS)
 def test_what_paypal_takes_comes_back_the_same(currency: str, amount: Decimal) -> None:
-    if decimals(currency) == 0:
+    if currency in WHOLE:
         amount = amount.quantize(Decimal(1)) + 1
     money = Money(amount.quantize(Decimal("0.01")), currency)
     told = amount_of(money)

@@ -8,25 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from models.money import InvalidAmount, Money
+from models.money import PAYPAL_WHOLE as WHOLE
+from models.money import InvalidAmount, Money, check_taken
 
-WHOLE = frozenset("HUF JPY TWD".split())
-DECIMAL = frozenset(
-    "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PHP PLN SEK SGD THB USD".split()
-)
-CURRENCIES = WHOLE | DECIMAL  # PayPal's list, November 2026
 _CENT = Decimal("0.01")
-
-
-class UnsupportedMoney(InvalidAmount):
-    """PayPal does not take this currency, or not in amounts as fine as this."""
-
-
-def decimals(currency: str) -> int:
-    """Return how many decimals PayPal takes in `currency`: 0 or 2."""
-    if currency not in CURRENCIES:
-        raise UnsupportedMoney(f"PayPal does not take {currency}")
-    return 0 if currency in WHOLE else 2
 
 
 def amount_of(money: Money) -> dict[str, str]:
@@ -35,9 +20,8 @@ def amount_of(money: Money) -> dict[str, str]:
     Raises:
         UnsupportedMoney: a currency or a fraction that PayPal would refuse.
     """
-    places = decimals(money.currency)
-    if money.amount != round(money.amount, places):
-        raise UnsupportedMoney(f"PayPal takes {money.currency} without decimals")
+    check_taken(money.amount, money.currency, "paypal")
+    places = 0 if money.currency in WHOLE else 2
     return {"currency_code": money.currency, "value": f"{money.amount:.{places}f}"}
 
 
