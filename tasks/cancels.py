@@ -56,6 +56,13 @@ class Unpaid:
     is_given_up: bool
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """There is nothing to cancel by now; whoever waits is told to look."""
+
+    transaction_id: UUID
+
+
 def _claim(
     session: Session,
     debt: Debt,
@@ -63,11 +70,11 @@ def _claim(
     transaction_id: str,
     reason: str = CancelReason.ABANDONED,
     **_then: object,
-) -> Unpaid | None:
+) -> Unpaid | Nothing | None:
     payment = lock(session, UUID(transaction_id))
     if payment is None or not _may_cancel(payment, CancelReason(reason)):
         debt.end(session)
-        return None
+        return Nothing(UUID(transaction_id))
     if payment.provider_transaction_id is None:
         debt.end(session)
         hand_over(session, payment, because=debt.cause("it waits for its customer nowhere"))
@@ -95,19 +102,23 @@ def _may_cancel(payment: Transaction, reason: CancelReason) -> bool:
     return payment.status == Status.REQUIRES_ACTION
 
 
-@calling_task("payments.cancel", claim=_claim)
-def cancel(debt: Debt, unpaid: Unpaid) -> None:
+@calling_task("payments.cancel", claim=_claim)  # type: ignore[arg-type]  # mypy joins the two kinds of claim to object
+def cancel(debt: Debt, unpaid: Unpaid | Nothing) -> None:
     """Cancel what may not be paid any more. Safe twice: what is canceled or paid stays as it is.
 
     Looks first: one that is being paid is left alone, though the provider might cancel it.
     """
-    outcome: Intent | GatewayError
-    try:
-        outcome = _close(gateway_for(unpaid.provider), unpaid)
-    except GatewayError as error:
-        outcome = error
-    in_transaction(_record, debt.company_id, debt, unpaid.transaction_id, outcome)
+    if isinstance(unpaid, Unpaid):
+        outcome = _call(unpaid)
+        in_transaction(_record, debt.company_id, debt, unpaid.transaction_id, outcome)
     replies.tell(unpaid.transaction_id, {}, key=debt.reply)
+
+
+def _call(unpaid: Unpaid) -> Intent | GatewayError:
+    try:
+        return _close(gateway_for(unpaid.provider), unpaid)
+    except GatewayError as error:
+        return error
 
 
 def _close(gateway: Gateway, unpaid: Unpaid) -> Intent:

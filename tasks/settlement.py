@@ -181,10 +181,13 @@ def _is_overtaken(
     """
     later = [each for each in payment.attempts if attempt and each.number > attempt.number]
     if intent.status is IntentStatus.CANCELED and payment.status == Status.FAILED:
-        invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
-        is_due_in_part = dunning.in_the_way(invoice) is None and payment.amount > invoice.due.amount
-        return bool(later) or is_due_in_part
+        return bool(later) or _is_due_in_part(session, payment)
     return any(each.status != AttemptStatus.REJECTED for each in later)
+
+
+def _is_due_in_part(session: Session, payment: Transaction) -> bool:
+    invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
+    return dunning.in_the_way(invoice) is None and payment.amount > invoice.due.amount
 
 
 def _hear_of_earlier(

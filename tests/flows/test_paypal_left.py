@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from sqlalchemy import delete, select
 
@@ -9,11 +12,12 @@ from models.cursors import ProviderCursor
 from models.invoices import InvoiceStatus
 from models.invoices import lock as lock_invoice
 from models.timeline import Cause
-from models.transactions import Status, Transaction
+from models.transactions import AttemptStatus, Status, Transaction
 from models.webhooks import FETCHED, PaymentWebhook
 from tasks import janitor, missed
 from tests.flows.paypal_till import Till
 from worker.database import transaction
+from worker.gateways.base import Intent
 from worker.intake import intake
 
 
@@ -65,6 +69,86 @@ def test_an_order_that_was_approved_of_an_invoice_that_is_void_is_given_up(till:
     till.work(later=True)
     assert till.told(payment).count("not_captured") == 1
     assert till.taken() == {}
+
+
+def give_up(till: Till, payment: Transaction) -> Any:
+    path = f"/api/v1/payments/{payment.id}/cancel"
+    return till.owner.post(path, Prefer="respond-async")
+
+
+def test_who_leaves_paypals_page_comes_back_knowing_it_and_gives_up(till: Till) -> None:
+    payment = till.pay()
+    left = till.book.cancel(payment.provider_transaction_id or "")
+    back = parse_qs(urlsplit(left["next"]).query)
+    assert (back["transaction_id"], back["canceled"]) == ([str(payment.id)], ["true"])
+    assert give_up(till, payment).status_code == 202
+    till.work()
+    canceled = till.payment(payment.id)
+    assert (canceled.status, canceled.error_code) == (Status.CANCELED, "canceled_by_customer")
+    again = till.ask(payment.invoice_id, payment_method_id=str(till.keep()))
+    till.work()
+    # The page is still open in another tab.
+    till.approve(payment)
+    till.judge()
+    assert till.payment(payment.id).status == Status.CANCELED
+    assert till.payment(again["transaction_id"]).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_what_was_approved_is_given_up_as_long_as_no_capture_has_begun(
+    till: Till,
+    is_heard: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    if is_heard:
+        till.deliver()
+        till.work("webhooks.verify", "webhooks.handle")
+        assert till.owed("payments.capture")
+    give_up(till, payment)
+    till.work("payments.cancel")
+    till.judge()
+    assert till.payment(payment.id).status == Status.CANCELED
+    assert till.taken() == {}
+
+
+def test_what_is_being_captured_is_not_given_up_whatever_became_of_it(till: Till) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    till.book.fault("drop_after", path="/v2/checkout/orders/*/capture")
+    till.capture(payment)
+    till.work("payments.capture")
+    assert till.attempts(payment)[0].status == AttemptStatus.UNKNOWN
+    answer = give_up(till, payment)
+    assert (answer.status_code, "not known yet" in answer.json["detail"]) == (409, True)
+    till.work(later=True)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert give_up(till, payment).status_code == 409
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_a_capture_that_begins_while_it_is_given_up_takes_the_money(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    gateway = till.gateway
+    cancel = gateway.cancel
+
+    def too_late(**asked: Any) -> Intent:
+        canceled = cancel(**asked)
+        till.capture(payment)
+        till.work("payments.capture")
+        return canceled
+
+    monkeypatch.setattr(gateway, "cancel", too_late)
+    give_up(till, payment)
+    till.work("payments.cancel")
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
 
 
 @pytest.fixture

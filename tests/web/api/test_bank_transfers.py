@@ -18,6 +18,7 @@ from models.timeline import history
 from models.transactions import Dunning, Status, Transaction
 from tests.factories import make_company, make_invoice, make_payment
 from tests.tasks.dunning_shop import opened
+from tests.tasks.provider_events import deliver, events_of
 from tests.web.visitor import problem_of
 from worker.database import transaction
 
@@ -188,6 +189,45 @@ def test_what_was_declined_before_cannot_be_paid_as_well(record, ours, sandbox, 
     intent = sandbox.client().v1.payment_intents.retrieve(payment.provider_transaction_id)
     assert intent.status == "canceled"
     assert broken(declined, payment.invoice_id) == []
+
+
+def test_a_transfer_in_part_leaves_no_intent_for_more_and_the_ladder_standing(
+    record, ours, sandbox, monkeypatch
+):
+    """What is still due is charged by the ladder; nobody can pay the whole in an old tab."""
+    with opened(sandbox, monkeypatch, ours) as shop:
+        card = shop.card()
+        shop.decline_next("insufficient_funds")
+        declined = shop.pay(card)
+        payment = shop.payment(declined)
+        assert record(payment.invoice_id, amount="60.00").json["invoice_status"] == "open"
+        shop.work()
+        intent = sandbox.client().v1.payment_intents.retrieve(payment.provider_transaction_id)
+        assert intent.status == "canceled"
+        deliver(shop, events_of(shop, "payment_intent.canceled"))
+        payment = shop.payment(declined)
+        assert (payment.status, payment.dunning) == (Status.FAILED, Dunning.SCHEDULED)
+        shop.climb_when_due(declined)
+        payment = shop.payment(declined)
+        assert (payment.status, payment.amount_captured) == (Status.SUCCEEDED, 40)
+        assert shop.charges(declined) == 1
+    assert broken(declined, payment.invoice_id) == []
+
+
+def test_a_transfer_in_part_closes_nothing_that_asks_for_less(record, ours, sandbox, monkeypatch):
+    with opened(sandbox, monkeypatch, ours) as shop:
+        card = shop.card("pm_sandbox_decline_insufficient_funds")
+        declined = shop.pay(card, amount="40.00", invoice_id=make_invoice(ours.company_id))
+        assert record(shop.payment(declined).invoice_id, amount="60.00").status_code == 201
+        assert shop.owed("payments.cancel") == []
+
+
+def test_what_waits_for_the_customer_is_given_up_before_a_transfer_is_recorded(
+    record, ours, invoice_id
+):
+    waiting = make_payment(ours, invoice_id, status=Status.REQUIRES_ACTION)
+    problem = problem_of(record(invoice_id, amount="60.00"), 409, "conflict")
+    assert f"POST {PAYMENTS}/{waiting}/cancel" in problem["detail"]
 
 
 def test_a_mistaken_record_is_undone_and_the_invoice_due_again(

@@ -105,7 +105,7 @@ def test_a_vaulted_method_pays_without_a_page_and_others_come_back_with_our_id()
     wallet = asked["payment_source"]["paypal"]
     back = f"https://shop.example/paid?lang=de&transaction_id={IDS['transaction_id']}"
     assert wallet["experience_context"]["return_url"] == back
-    assert wallet["experience_context"]["cancel_url"] == back
+    assert wallet["experience_context"]["cancel_url"] == f"{back}&canceled=true"
     assert wallet["attributes"]["vault"]["store_in_vault"] == "ON_SUCCESS"
     assert asked == translate.order_params(replace(REQUEST, keep_method=True), **BACK)
 

@@ -233,7 +233,7 @@ def order_params(request: ChargeRequest, *, return_url: str, cancel_url: str) ->
         paypal = {
             "experience_context": {
                 "return_url": _with_id(request.return_url or return_url, transaction_id),
-                "cancel_url": _with_id(cancel_url or return_url, transaction_id),
+                "cancel_url": _with_id(cancel_url or return_url, transaction_id, canceled="true"),
                 "user_action": "PAY_NOW",
                 "shipping_preference": "NO_SHIPPING",
             }
@@ -258,12 +258,12 @@ def refund_params(request: RefundRequest) -> dict[str, Any]:
     }
 
 
-def _with_id(url: str, transaction_id: str) -> str:
+def _with_id(url: str, transaction_id: str, **more: str) -> str:
     """Return the address with our payment's id, by which the page that is there asks for it."""
     if not url:
         return url
     mark = "&" if urlsplit(url).query else "?"
-    return f"{url}{mark}{urlencode({'transaction_id': transaction_id})}"
+    return f"{url}{mark}{urlencode({'transaction_id': transaction_id, **more})}"
 
 
 def _known(statuses: Mapping[str, T], status: str) -> T:
