@@ -45,7 +45,7 @@ class Control(AnyControl):
         return self.ask("POST", f"captures/{capture_id}/reverse")
 
     def dispute(self, **params: Any) -> Json:
-        """Open a dispute: capture, reason, stage (CHARGEBACK or INQUIRY)."""
+        """Open a dispute: capture, amount as text, reason, stage (CHARGEBACK or INQUIRY)."""
         return self.ask("POST", "disputes", params)
 
     def end_dispute(self, dispute_id: str, status: str) -> Json:

@@ -48,7 +48,10 @@ def _move_refund(call: Call, body: Body) -> Object:
 
 
 def _dispute(call: Call, body: Body) -> Object:
-    """Open a dispute on a capture: a chargeback, or an inquiry where `stage` says so."""
+    """Open a dispute on a capture: a chargeback, or an inquiry where `stage` says so.
+
+    `amount` is text, what is left of the capture by default.
+    """
     capture = call.book.get("capture", body["capture"])
     return shown(
         disputes.opened(
@@ -56,6 +59,7 @@ def _dispute(call: Call, body: Body) -> Object:
             capture,
             reason=body.get("reason", "MERCHANDISE_OR_SERVICE_NOT_RECEIVED"),
             stage=body.get("stage", disputes.CHARGEBACK),
+            value=body.get("amount"),
         )
     )
 

@@ -33,11 +33,13 @@ LISTED = (
 )
 
 
-def opened(call: Call, capture: Object, *, reason: str, stage: str) -> Object:
-    """Dispute what is left of a capture: a chargeback, or an inquiry that may become one."""
+def opened(
+    call: Call, capture: Object, *, reason: str, stage: str, value: str | None = None
+) -> Object:
+    """Dispute what is left of a capture, or `value` of it: a chargeback, or an inquiry."""
     dispute_id = f"PP-R-{new_id(3)}-{new_id(8)}"
     currency = capture["shown"]["amount"]["currency_code"]
-    amount = amounts.money(captures.left(capture), currency)
+    amount = amounts.money(Decimal(value) if value else captures.left(capture), currency)
     shown: Object = {
         "dispute_id": dispute_id,
         "create_time": call.book.time(),
@@ -110,7 +112,7 @@ def decide(call: Call, record: Object, outcome: str) -> Object:
         outcome_told["amount_refunded"] = dict(amount)
         if not movements:
             movements.append(_moved(call, amount, "DEBIT"))
-        refunds.reverse(call, capture)
+        refunds.reverse(call, capture, amounts.of(amount))
     elif movements:
         movements.append(_moved(call, amount, "CREDIT"))
     call.book.put(capture)

@@ -40,9 +40,9 @@ def made(call: Call, capture: Object, said: dict[str, Any], *, status: str) -> O
     return record
 
 
-def reverse(call: Call, capture: Object) -> Object:
-    """Give back what is left of a capture, as PayPal does without asking the merchant."""
-    record = _kept(call, capture, captures.left(capture), {}, is_reversal=True)
+def reverse(call: Call, capture: Object, amount: Decimal | None = None) -> Object:
+    """Give back what is left of a capture, or a part, as PayPal does without asking us."""
+    record = _kept(call, capture, amount or captures.left(capture), {}, is_reversal=True)
     money = record["shown"]["amount"]
     summary = f"A {money['currency_code']} {money['value']} capture payment was reversed"
     call.happened(

@@ -69,6 +69,19 @@ def test_a_lost_chargeback_is_booked_once_though_it_is_told_twice(till: Till) ->
     assert "reversed" in till.told(payment)
 
 
+def test_what_a_dispute_of_a_part_has_left_is_refunded(till: Till) -> None:
+    payment = paid(till)
+    till.book.dispute(capture=payment.payment_processor_id, amount="40.00")
+    till.settle()
+    till.book.end_dispute(dispute_of(till).provider_dispute_id, "lost")
+    till.settle()
+    assert dispute_of(till).amount_withdrawn == Decimal(40)
+    assert till.refund(payment, "60.01").status_code == 422
+    assert till.refund(payment, "60.00").status_code == 202
+    till.judge()
+    assert till.payment(payment.id).amount_refunded == Decimal(60)
+
+
 def test_an_inquiry_that_is_accepted_is_lost_and_one_that_is_won_took_nothing(till: Till) -> None:
     payment = paid(till)
     till.book.dispute(capture=payment.payment_processor_id, stage="INQUIRY")
