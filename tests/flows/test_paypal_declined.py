@@ -24,7 +24,7 @@ from models.transactions import (
 from tasks import settlement
 from tests.flows.paypal_till import Till
 from worker.database import transaction
-from worker.gateways.base import Declined
+from worker.gateways.base import GatewayError, Rejected
 from worker.gateways.paypal.translate import refusal_of
 
 CAPTURE = "/v2/checkout/orders/*/capture"
@@ -120,9 +120,9 @@ def test_a_code_that_nobody_has_listed_is_for_a_person(till: Till) -> None:
 
 
 def test_money_that_paypal_does_not_take_is_nobodys_to_review(till: Till) -> None:
-    payment = till.pay("10.00", "INR")
-    assert (payment.dunning, alerts_about(payment)) == (Dunning.ASKED, [])
-    assert shown(till, payment)["customer_action"]["resume"]["is_possible"] is False
+    payment = till.pay()
+    decline(till, payment, Rejected(message="not in this currency", code="currency_not_supported"))
+    assert (till.payment(payment.id).dunning, alerts_about(payment)) == (Dunning.ASKED, [])
 
 
 def test_an_order_that_is_not_approved_anew_stays_declined(till: Till) -> None:
@@ -203,9 +203,9 @@ def test_the_late_event_of_a_decline_ends_no_capture_that_is_in_hand(till: Till)
     assert "earlier_decline" in till.told(payment)
 
 
-def decline(till: Till, payment: Transaction) -> None:
+def decline(till: Till, payment: Transaction, refusal: GatewayError | None = None) -> None:
     """Have a payment declined here, and leave its order as it is at PayPal: not approved."""
+    refusal = refusal or refusal_of("INSTRUMENT_DECLINED")
     with transaction(company_id=till.company_id) as session:
         held = lock_existing(session, payment.id)
-        refusal: Declined = refusal_of("INSTRUMENT_DECLINED")
         settlement.fail(session, held, held.attempts[0], refusal, cause=Cause(why="a test"))
