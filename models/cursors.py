@@ -1,17 +1,17 @@
-"""How far something that a provider lists has been read."""
+"""How far a long list has been read: what a provider lists, or our own book."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String, UniqueConstraint, insert, or_, select
+from sqlalchemy import ColumnElement, String, UniqueConstraint, insert, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Changing
 
 
 class ProviderCursor(Changing):
-    """Where the last look at a provider's list ended."""
+    """Where the last look at a provider's list, or at a list of our own, ended."""
 
     __tablename__ = "provider_cursors"
     __table_args__ = (UniqueConstraint("provider", "name"),)
@@ -29,10 +29,7 @@ def take_due(
 
     Of several who ask at once one gets it.
     """
-    named = (ProviderCursor.provider == provider, ProviderCursor.name == name)
-    if session.scalar(select(ProviderCursor.id).where(*named)) is None:
-        fresh = insert(ProviderCursor).values(provider=provider, name=name)
-        session.execute(fresh.prefix_with("IGNORE"))
+    named = _made(session, provider, name)
     cursor = session.scalars(
         select(ProviderCursor)
         .where(
@@ -46,11 +43,21 @@ def take_due(
     return cursor
 
 
+def take(session: Session, provider: str, name: str) -> ProviderCursor:
+    """Return the cursor, locked."""
+    named = _made(session, provider, name)
+    return session.scalars(select(ProviderCursor).where(*named).with_for_update()).one()
+
+
+def _made(session: Session, provider: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    """Return what names a cursor, which there is from now on."""
+    named = (ProviderCursor.provider == provider, ProviderCursor.name == name)
+    if session.scalar(select(ProviderCursor.id).where(*named)) is None:
+        fresh = insert(ProviderCursor).values(provider=provider, name=name)
+        session.execute(fresh.prefix_with("IGNORE"))
+    return named
+
+
 def move(session: Session, provider: str, name: str, *, position: str) -> None:
     """Set where the last look ended."""
-    cursor = session.scalars(
-        select(ProviderCursor)
-        .where(ProviderCursor.provider == provider, ProviderCursor.name == name)
-        .with_for_update()
-    ).one()
-    cursor.position = position
+    take(session, provider, name).position = position

@@ -12,7 +12,8 @@ LADDER = {
     "an invoice is tried again by the ladder at most three times with a card": """
         SELECT t.invoice_id, a.fingerprint, COUNT(*)
         FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id
-        WHERE a.made_by = 'ladder' AND TOUCHED(t.id)
+        WHERE a.made_by = 'ladder'
+            AND t.invoice_id IN (SELECT y.invoice_id FROM transactions y WHERE TOUCHED(y.id))
         GROUP BY t.invoice_id, a.fingerprint HAVING COUNT(*) > 3
     """,
     "no attempt is made on a card that was declined ten times in 30 days": """

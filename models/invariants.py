@@ -4,7 +4,9 @@ Each query returns what breaks its sentence, and nothing when all is well. They 
 models, so that a mistake in the models cannot hide itself. `check` runs them all, over the whole
 book or over what was touched of late: `TOUCHED(x.id)` in a query is where rows are left out that
 have no new line in the timeline, `POSTED(x)` those whose posting is not new, and `NEW(x.id)` those
-that are not new themselves. Queries that look up few rows by an index have no such mark.
+that are not new themselves. Of a part of the book they leave out what was not made in it. Queries
+that look up few rows by an index have no such mark. A query that groups rows must be marked by
+what it groups them by, so that no group is seen in part.
 """
 
 # ruff: noqa: S608  every name that is put into a query is a constant of this module
@@ -12,13 +14,14 @@ that are not new themselves. Queries that look up few rows by an index have no s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from models.base import across_companies
@@ -26,6 +29,7 @@ from models.disputes import Dispute
 from models.dunning_invariants import LADDER
 from models.ids import new_id
 from models.invoices import Invoice
+from models.owed_invariants import MEMORY
 from models.refunds import Refund
 from models.states import Moving
 from models.transactions import Transaction
@@ -214,82 +218,61 @@ COMPANIES = {
     )
 }
 
-# Whether a task is owed for row `x`, or is dead and shown: either way it is not forgotten.
-_IS_OWED = """
-    EXISTS (
-        SELECT 1 FROM outbox o
-        WHERE o.task IN ({tasks})
-            AND REPLACE(JSON_UNQUOTE(JSON_EXTRACT(o.arguments, '$.{argument}')), '-', '')
-                = LOWER(HEX(x.id))
-    )
-"""
-
-
-def _owed(argument: str, *tasks: str) -> str:
-    listed = ", ".join(f"'{task}'" for task in tasks)
-    return _IS_OWED.format(argument=argument, tasks=listed)
-
-
-MEMORY = {
-    "a payment that has not been sent is owed": f"""
-        SELECT x.id, x.status FROM transactions x
-        WHERE x.status = 'pending'
-            AND NOT {_owed("transaction_id", "payments.charge", "lookups.resolve")}
-    """,
-    "an attempt without an outcome is owed a call or a look-up": f"""
-        SELECT x.id, a.status FROM payment_attempts a JOIN transactions x ON x.id = a.transaction_id
-        WHERE a.status IN ('calling', 'waiting', 'unknown') AND x.status <> 'needs_review'
-            AND NOT {_owed("transaction_id", "payments.charge", "lookups.resolve")}
-    """,
-    "a retry that was begun was made, or is owed": f"""
-        SELECT x.id, x.last_retry_at FROM transactions x
-        WHERE x.status = 'processing'
-            AND x.last_retry_at > (
-                SELECT MAX(a.created_at) FROM payment_attempts a WHERE a.transaction_id = x.id)
-            AND NOT {_owed("transaction_id", "payments.charge")}
-    """,
-    "a refund that has not been sent is owed": f"""
-        SELECT x.id, x.status FROM refunds x
-        WHERE x.status IN ('pending', 'processing') AND x.provider_refund_id IS NULL
-            AND x.review_since IS NULL
-            AND NOT {_owed("refund_id", "refunds.send")}
-    """,
-    "what is asked of the provider about a dispute is owed until it is sent": f"""
-        SELECT x.id, x.kind FROM dispute_actions x
-        WHERE x.status = 'pending' AND NOT {_owed("action_id", "disputes.send")}
-    """,
-    "a payment method that has not been attached is owed": f"""
-        SELECT x.id, x.status FROM payment_methods x
-        WHERE x.status = 'pending' AND NOT {_owed("method_id", "methods.attach")}
-    """,
-    "an event that was received is owed, and one that was handled is not": f"""
-        SELECT x.id, x.provider_event_id, x.status FROM payment_webhooks x
-        WHERE NEW(x.id) AND (x.status IN ('received', 'processing', 'failed'))
-            <> {_owed("event_id", "webhooks.handle")}
-    """,
-    "an event that was handled had exactly one effect": """
-        SELECT w.id, w.provider_event_id, COUNT(t.id)
-        FROM payment_webhooks w
-        LEFT JOIN timeline t
-            ON t.subject_id = COALESCE(w.transaction_id, w.subject_id)
-                AND t.event_id = w.provider_event_id AND t.what IN ('event', 'replay')
-        WHERE w.status = 'completed' AND NEW(w.id)
-        -- Each time that an operator has it handled again allows for one more.
-        GROUP BY w.id, w.provider_event_id
-        HAVING SUM(CASE t.what WHEN 'event' THEN 1 WHEN 'replay' THEN -1 ELSE 0 END) <> 1
-    """,
-}
-
 QUERIES = {**LEDGER, **MONEY, **COMPANIES, **MEMORY, **LADDER}
 HISTORIES: tuple[type[Moving], ...] = (Dispute, Invoice, Refund, Transaction)
 ENDS_WHERE = "the last move of a row led to its status"
 ALLOWED = "every move is one that the table of moves has, from where the last one led"
 
-_MARKS = {
-    "TOUCHED": "{} IN (SELECT subject_id FROM timeline WHERE id >= :since)",
-    "POSTED": "{} IN (SELECT posting FROM ledger_entries WHERE id >= :since)",
-    "NEW": "{} >= :since",
+# What a mark leaves in, of late: what has a new line, posting or id.
+_LATELY = {
+    "TOUCHED": "{0} IN (SELECT subject_id FROM timeline WHERE id >= :since)",
+    "POSTED": "{0} IN (SELECT posting FROM ledger_entries WHERE id >= :since)",
+    "NEW": "{0} >= :since",
 }
+# And of a part of the book: what was made in it.
+_MADE = {
+    "TOUCHED": "{0} >= :since AND {0} < :until",
+    "POSTED": "{0} IN (SELECT posting FROM ledger_entries WHERE id >= :since AND id < :until)",
+    "NEW": "{0} >= :since AND {0} < :until",
+}
+_MARK = re.compile(r"\b(TOUCHED|POSTED|NEW)\((.+?)\)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of the book that was made from `since` on and before `until`: ids, in bytes."""
+
+    since: bytes = bytes(16)
+    until: bytes = b"\xff" * 16
+
+
+def part_from(session: Session, since: bytes, *, rows: int) -> Part:
+    """Return the part from `since` on that has at most `rows` rows of any table."""
+    bounds = [Part().until]
+    for table in _TABLES:
+        query = f"SELECT id FROM {table} WHERE id >= :since ORDER BY id LIMIT 1 OFFSET :rows"
+        found = session.scalar(_whole_book(query), {"since": since, "rows": rows})
+        if found is not None:
+            bounds.append(found)
+    return Part(since, min(bounds))
+
+
+# By the ids of which the sentences are told.
+_TABLES = (
+    "disputes",
+    "invoice_lines",
+    "invoices",
+    "ledger_entries",
+    "payment_attempts",
+    "payment_webhooks",
+    "refunds",
+    "timeline",
+    "transactions",
+)
+
+# Looks at one sentence and returns what breaks it.
+Look = Callable[[Session], list[Violation]]
+RowsOf = Callable[[Session, str], list[tuple[Any, ...]]]
 
 
 def check(
@@ -301,25 +284,40 @@ def check(
         within: only what was touched in the time up to now is looked at. The cost is then that of
             the lines written since, and no longer that of the whole book.
     """
-    each = check_each(session, limit=limit, within=within)
-    return [violation for _, several in each for violation in several]
+    each = looks(limit=limit, within=within)
+    return [violation for _, look in each for violation in look(session)]
 
 
-def check_each(
-    session: Session, *, limit: int = TOLD, within: timedelta | None = None
-) -> Iterator[tuple[str, list[Violation]]]:
-    """Check as `check` does, one step at a time: what was checked, and what breaks it."""
+def looks(
+    *, limit: int = TOLD, within: timedelta | None = None, part: Part | None = None
+) -> Iterator[tuple[str, Look]]:
+    """Yield what there is to look at, and the look: each may have a transaction of its own.
+
+    Args:
+        within: as `check` has it.
+        part: only what was made in this part of the book is looked at. The parts one after the
+            other are the whole book; sentences that look up few rows are left to the first part.
+    """
     # An id starts with its time: older rows of a table that is only added to are never read.
-    since = None if within is None else _id_before(within)
+    chosen = Part(since=_id_before(within)) if within is not None else part
+    marks = _LATELY if within is not None else _MADE
+    is_later = part is not None and part.since > Part().since
+
+    def narrowed(query: str) -> str:
+        return _MARK.sub(lambda m: marks[m[1]].format(m[2]) if chosen else "TRUE", query)
+
+    def rows_of(session: Session, query: str) -> list[tuple[Any, ...]]:
+        return _run(session, narrowed(query), chosen, limit=limit)
+
     for name, query in QUERIES.items():
-        rows = _run(session, query, since=since, limit=limit)
-        yield name, [Violation(name, ", ".join(map(_shown, row))) for row in rows]
+        if not (is_later and _MARK.search(query) is None):
+            yield name, partial(_check_one, rows_of, name, query)
     for kind in HISTORIES:
-        yield _of_moves(kind), _check_moves(session, kind, since=since, limit=limit)
+        yield _of_moves(kind), partial(_check_moves, rows_of, kind)
 
 
 def sentences() -> list[str]:
-    """Return what `check_each` checks, in its order."""
+    """Return what `looks` looks at, in its order."""
     return [*QUERIES, *map(_of_moves, HISTORIES)]
 
 
@@ -336,9 +334,11 @@ def _id_before(within: timedelta) -> bytes:
     return UUID(int=max(moment_ms, 0) << 80).bytes
 
 
-def _check_moves(
-    session: Session, kind: type[Moving], *, since: bytes | None, limit: int
-) -> list[Violation]:
+def _check_one(rows_of: RowsOf, name: str, query: str, session: Session) -> list[Violation]:
+    return [Violation(name, ", ".join(map(_shown, row))) for row in rows_of(session, query)]
+
+
+def _check_moves(rows_of: RowsOf, kind: type[Moving], session: Session) -> list[Violation]:
     """No state goes back: follow each row's moves from the first to the last."""
     table = kind.__tablename__
     subject = table.removesuffix("s")
@@ -359,8 +359,7 @@ def _check_moves(
             SELECT MAX(l.id) FROM timeline l WHERE l.subject_id = x.id AND l.what = 'move')
         WHERE TOUCHED(x.id) AND m.became <> x.status
     """
-    moved = _run(session, wrong, since=since, limit=limit)
-    ended = _run(session, strayed, since=since, limit=limit)
+    moved, ended = rows_of(session, wrong), rows_of(session, strayed)
     return [
         *(Violation(ALLOWED, f"{table} {_shown(i)}: {was} to {to}") for i, was, to in moved),
         *(
@@ -370,18 +369,16 @@ def _check_moves(
     ]
 
 
-def _run(session: Session, query: str, *, since: bytes | None, limit: int) -> list[tuple[Any, ...]]:
-    def narrowed(mark: re.Match[str]) -> str:
-        return "TRUE" if since is None else _MARKS[mark[1]].format(mark[2])
-
-    written = re.sub(r"\b(TOUCHED|POSTED|NEW)\((.+?)\)", narrowed, query)
+def _run(session: Session, query: str, part: Part | None, *, limit: int) -> list[tuple[Any, ...]]:
     values: dict[str, object] = {"limit": limit}
-    if ":since" in written:
-        values["since"] = since
-    whole_book = across_companies(
-        text(f"{written} LIMIT :limit"), because="an invariant is of the whole book"
-    )
-    return [tuple(row) for row in session.execute(whole_book, values)]
+    for name in ("since", "until"):
+        if f":{name}" in query:
+            values[name] = getattr(part, name)
+    return [tuple(row) for row in session.execute(_whole_book(f"{query} LIMIT :limit"), values)]
+
+
+def _whole_book(query: str) -> TextClause:
+    return across_companies(text(query), because="an invariant is of the whole book")
 
 
 def _shown(value: object) -> str:

@@ -8,6 +8,9 @@ operations.watch             breakers and dead letters, as alerts and figures
 from __future__ import annotations
 
 import logging
+import time
+import zlib
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -16,28 +19,32 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import outbox, replays
+from models import cursors, invariants, outbox, replays
 from models.alerts import Alert, Severity
 from models.clock import now
+from models.invariants import Part
 from models.tenants import Company
 from models.timeline import Cause
 from worker import alerts, breaker, replies, telemetry
 from worker.app import periodic, task
 from worker.breaker import State
 from worker.database import in_transaction
-from worker.judge import Verdict, alone, judge
+from worker.judge import Verdict, alone, judge, next_part
 from worker.preview import Foreseen, foresee
 from worker.queues import SUBJECTS
 
 log = logging.getLogger(__name__)
 
 OTHERS = "It concerns a company that is not yours."
-# What beat looks at each time; the whole book is looked at every so many hours, and while an
-# alert is open, which only that closes.
-WITHIN = timedelta(hours=24)
-WHOLE_EVERY_H = 6
-RINGS_APART = timedelta(minutes=15)
-LIMIT_S = 120.0
+# What beat looks at each time; the whole book is gone through every so often, and while an alert
+# is open, which only that closes. It goes on at the next ring where there was no time.
+WITHIN = timedelta(hours=1)
+WHOLE_EVERY = timedelta(hours=6)
+LIMIT_S = 60.0
+OUR_BOOK = ("paybeat", "invariants")
+# A position has room for the names of so many sentences; of more it only says that there are.
+MOST_DOUBTED = 40
+ANY = "any"
 BROKEN = "invariant_broken"
 GIVEN_UP = "dead_letters"
 
@@ -90,18 +97,75 @@ def check_invariants() -> None:
     with alone("invariants") as is_alone:
         if not is_alone:
             return
-        is_whole = _is_time_for_all() or in_transaction(_has_open_alert, None)
-        verdicts = judge(limit_s=LIMIT_S, within=None if is_whole else WITHIN)
-        in_transaction(_tell_verdicts, None, verdicts, is_whole=is_whole)
-    for verdict in verdicts:
-        if verdict.holds is False:
-            telemetry.count("invariants.broken", invariant=verdict.invariant)
+        _tell(judge(limit_s=LIMIT_S, within=WITHIN))
+        until = time.monotonic() + LIMIT_S
+        place = in_transaction(_place, None)
+        while place is not None:
+            part = next_part(place.since)
+            verdicts = judge(limit_s=LIMIT_S, part=part)
+            _tell(verdicts)
+            place = in_transaction(_go_on, None, place, part, verdicts)
+            if time.monotonic() >= until:
+                break
 
 
-def _is_time_for_all() -> bool:
+@dataclass(frozen=True)
+class _Place:
+    """How far the book has been gone through, and which sentences cannot be said to hold."""
+
+    since: bytes
+    doubted: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, position: str) -> _Place:
+        since, *doubted = position.split(":")
+        return cls(bytes.fromhex(since), frozenset(doubted))
+
+    def written(self) -> str:
+        doubted = {ANY} if ANY in self.doubted else self.doubted
+        return ":".join([self.since.hex(), *sorted(doubted)])
+
+
+def _place(session: Session) -> _Place | None:
+    """Return where to go on; None if nothing is under way and it is not time to begin."""
+    cursor = cursors.take(session, *OUR_BOOK)
+    if cursor.position is not None:
+        return _Place.read(cursor.position)
     moment = now()
-    since_the_hour = timedelta(minutes=moment.minute, seconds=moment.second)
-    return moment.hour % WHOLE_EVERY_H == 0 and since_the_hour < RINGS_APART
+    is_time = cursor.looked_at is None or cursor.looked_at <= moment - WHOLE_EVERY
+    if not is_time and not _has_open_alert(session):
+        return None
+    place = _Place(Part().since)
+    cursor.position, cursor.looked_at = place.written(), moment
+    return place
+
+
+def _go_on(session: Session, place: _Place, part: Part, verdicts: list[Verdict]) -> _Place | None:
+    """Write down that a part was gone through; at the end close the alerts of what holds."""
+    doubted = place.doubted | {
+        _digest(verdict.invariant) for verdict in verdicts if verdict.holds is not True
+    }
+    if len(doubted) > MOST_DOUBTED:
+        doubted |= {ANY}
+    cursor = cursors.take(session, *OUR_BOOK)
+    if part.until < Part().until:
+        place = _Place(part.until, doubted)
+        cursor.position = place.written()
+        return place
+    cursor.position = None
+    for name in invariants.sentences():
+        if not {_digest(name), ANY} & doubted:
+            alerts.resolve(session, _key(name), why="It holds again.")
+    return None
+
+
+def _digest(invariant: str) -> str:
+    """Return a sentence in four letters."""
+    return f"{zlib.crc32(invariant.encode()) & 0xFFFF:04x}"
+
+
+def _key(invariant: str) -> str:
+    return f"{BROKEN}:{invariant}"[:150]
 
 
 def _has_open_alert(session: Session) -> bool:
@@ -109,20 +173,23 @@ def _has_open_alert(session: Session) -> bool:
     return session.scalar(query) is not None
 
 
-def _tell_verdicts(session: Session, verdicts: list[Verdict], *, is_whole: bool) -> None:
+def _tell(verdicts: list[Verdict]) -> None:
+    """Tell of each sentence that does not hold."""
     for verdict in verdicts:
-        key = f"{BROKEN}:{verdict.invariant}"[:150]
         if verdict.holds is False:
-            alerts.alert(
-                session,
-                BROKEN,
-                severity=Severity.CRITICAL,
-                message=f"It does not hold that {verdict.invariant}. "
-                "GET /api/v1/operations/invariants tells where.",
-                open_key=key,
-            )
-        elif verdict.holds and is_whole:
-            alerts.resolve(session, key, why="It holds again.")
+            telemetry.count("invariants.broken", invariant=verdict.invariant)
+            in_transaction(_tell_broken, None, verdict.invariant)
+
+
+def _tell_broken(session: Session, invariant: str) -> None:
+    alerts.alert(
+        session,
+        BROKEN,
+        severity=Severity.CRITICAL,
+        message=f"It does not hold that {invariant}. "
+        "GET /api/v1/operations/invariants tells where.",
+        open_key=_key(invariant),
+    )
 
 
 @periodic("operations.watch")

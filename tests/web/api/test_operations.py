@@ -7,11 +7,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, select, text, update
 
 from models import invariants
 from models.alerts import Alert, Severity, open_alert
+from models.cursors import ProviderCursor
 from models.ids import new_id
+from models.invariants import Part
 from models.invoices import Invoice
 from models.outbox import Owed, OwedStatus, enqueue
 from models.tenants import Role, User
@@ -116,18 +118,83 @@ def test_beat_raises_one_alert_for_a_sentence_and_closes_it_when_it_holds(
     assert alert_about(key) is None
 
 
-def test_an_alert_is_not_closed_by_a_look_at_what_is_new_alone(database):
-    key = f"invariant_broken:{PAID}"
-    in_transaction(
-        operations._tell_verdicts, None, [judge.Verdict(PAID, holds=False)], is_whole=False
-    )
-    in_transaction(
-        operations._tell_verdicts, None, [judge.Verdict(PAID, holds=True)], is_whole=False
-    )
-    assert alert_about(key) is not None
-    in_transaction(
-        operations._tell_verdicts, None, [judge.Verdict(PAID, holds=True)], is_whole=True
-    )
+def begin_anew() -> None:
+    """As on the first day: nobody has gone through the book."""
+    with transaction() as session:
+        session.execute(delete(ProviderCursor).where(ProviderCursor.provider == "paybeat"))
+        session.execute(delete(Alert).where(Alert.kind == operations.BROKEN))
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Have the book gone through one row of a table at a time, and one part a ring."""
+    monkeypatch.setattr(invariants, "_TABLES", ("invoices",))
+    monkeypatch.setattr(judge, "ROWS", 1)
+    monkeypatch.setattr(operations, "LIMIT_S", 0.001)
+    begin_anew()
+    yield
+    begin_anew()
+
+
+def position() -> str | None:
+    with transaction() as session:
+        return session.scalar(
+            select(ProviderCursor.position).where(ProviderCursor.provider == "paybeat")
+        )
+
+
+def test_the_parts_of_the_book_are_the_whole_of_it(broken):
+    seen, since = set(), Part().since
+    query = {PAID: "SELECT x.id FROM invoices x WHERE NEW(x.id) AND x.amount_paid = 7"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invariants, "QUERIES", query)
+        patch.setattr(invariants, "HISTORIES", ())
+        while since < Part().until:
+            with transaction() as session:
+                part = invariants.part_from(session, since, rows=3)
+                found = [each for _, look in invariants.looks(part=part) for each in look(session)]
+            assert len(found) <= 3
+            assert part.until > since
+            assert not seen & {each.detail for each in found}
+            seen |= {each.detail for each in found}
+            since = part.until
+    assert {broken[0], broken[1]} <= seen
+
+
+def test_a_book_that_is_long_is_gone_through_over_several_rings(ours, only, small_parts):
+    for _ in range(3):
+        make_invoice(ours.company_id)
+    operations.check_invariants()
+    first = position()
+    assert first is not None
+    operations.check_invariants()
+    assert position() != first
+    with transaction() as session:
+        # Far on, as after many rings: the end of the book ends it.
+        row = session.scalars(select(ProviderCursor).where(ProviderCursor.name == "invariants"))
+        row.one().position = "ff" * 15 + "00"
+    operations.check_invariants()
+    assert position() is None
+    operations.check_invariants()
+    assert position() is None  # the next is due in six hours
+
+
+def test_an_alert_is_closed_when_the_whole_book_was_gone_through_without_a_doubt(database):
+    key, whole = f"invariant_broken:{PAID}", Part()
+    half = Part(until=b"\x80" + bytes(15))
+
+    def look(place, part, *, holds):
+        verdicts = [judge.Verdict(PAID, holds=holds)]
+        return in_transaction(operations._go_on, None, place, part, verdicts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invariants, "QUERIES", {PAID: ""})
+        in_transaction(operations._tell_broken, None, PAID)
+        begin = operations._Place(whole.since)
+        for holds in (False, None):
+            assert look(look(begin, half, holds=holds), whole, holds=True) is None
+            assert alert_about(key) is not None
+        assert look(look(begin, half, holds=True), whole, holds=True) is None
     assert alert_about(key) is None
 
 
@@ -139,7 +206,7 @@ def test_the_invariants_are_run_by_one_at_a_time(database, monkeypatch):
         operations.check_invariants()
         assert runs == []
     operations.check_invariants()
-    assert runs == [1]
+    assert runs
 
 
 def raised(company_id: UUID | None) -> str:
