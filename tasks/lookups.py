@@ -317,20 +317,23 @@ def _record_refreshed(session: Session, debt: Debt, seen: Transaction, intent: I
         return
     attempt = settlement.attempt_behind(payment, intent)
     cause = replace(debt.cause(why), event_id=debt.arguments.get("event_id"))
-    if attempt is not None and _may_be_of_earlier(payment, attempt, intent):
-        note(session, payment, what="earlier_decline", because=cause)
+    if attempt is not None and _is_in_hand(payment, attempt, intent):
+        note(session, payment, what="in_hand", because=cause.but(f"it was {intent.status}"))
         return
     settlement.apply(session, payment, attempt, intent, cause=cause)
 
 
-def _may_be_of_earlier(payment: Transaction, attempt: PaymentAttempt, intent: Intent) -> bool:
-    """Whether a decline may be that of an earlier attempt at the same order.
+def _is_in_hand(payment: Transaction, attempt: PaymentAttempt, intent: Intent) -> bool:
+    """Whether who is calling for an attempt, or finds out what became of it, will tell.
 
-    Whoever has the attempt in hand, or finds out what became of it, will tell.
+    What is seen during a call may be of before it; and a decline, of an earlier attempt at the same
+    order.
     """
+    if intent.status in settlement.FINAL:
+        return False
     in_hand = (AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
-    is_declined = intent.status is IntentStatus.DECLINED
-    return is_declined and attempt.status in in_hand and _was_declined(payment, attempt)
+    is_declined = intent.status is IntentStatus.DECLINED and attempt.status in in_hand
+    return attempt.is_leased(now()) or (is_declined and _was_declined(payment, attempt))
 
 
 @calling_task("lookups.reveal", claim=_payment_to_look_up)

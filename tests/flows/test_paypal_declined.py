@@ -200,7 +200,7 @@ def test_the_late_event_of_a_decline_ends_no_capture_that_is_in_hand(till: Till)
     payment = capturing_again(till, AttemptStatus.CALLING)
     till.work("lookups.refresh")
     assert till.attempts(payment)[1].status == AttemptStatus.CALLING
-    assert "earlier_decline" in till.told(payment)
+    assert "in_hand" in till.told(payment)
 
 
 def decline(till: Till, payment: Transaction, refusal: GatewayError | None = None) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 from models.cursors import ProviderCursor
 from models.invoices import InvoiceStatus
 from models.invoices import lock as lock_invoice
+from models.outbox import enqueue
 from models.timeline import Cause
 from models.transactions import AttemptStatus, Status, Transaction
 from models.webhooks import FETCHED, PaymentWebhook
@@ -127,6 +128,36 @@ def test_what_is_being_captured_is_not_given_up_whatever_became_of_it(till: Till
     assert till.payment(payment.id).status == Status.SUCCEEDED
     assert give_up(till, payment).status_code == 409
     assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_what_is_being_captured_is_not_given_up_though_a_look_saw_it_wait(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    gateway = till.gateway
+    capture = gateway.capture
+    answers = []
+
+    def looked_at_before(**asked: Any) -> Intent:
+        with transaction(company_id=till.company_id) as session:
+            enqueue(
+                session,
+                "lookups.refresh",
+                transaction_id=payment.id,
+                intent_id=payment.provider_transaction_id,
+                why="an event",
+            )
+        till.work("lookups.refresh")
+        answers.append(give_up(till, payment).status_code)
+        return capture(**asked)
+
+    monkeypatch.setattr(gateway, "capture", looked_at_before)
+    till.capture(payment)
+    till.work("payments.capture")
+    till.judge()
+    assert answers == [409]
+    assert till.payment(payment.id).status == Status.SUCCEEDED
 
 
 def test_a_capture_that_begins_while_it_is_given_up_takes_the_money(
