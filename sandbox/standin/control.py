@@ -119,7 +119,7 @@ class Control:
         state = self.ask("GET", "webhooks")
         return bool(state["queued"] or state["held"] or state["under_way"])
 
-    def wait_quiet(self, timeout_s: float = 10.0) -> None:
+    def wait_quiet(self, timeout_s: float = 60.0) -> None:
         """Return when no event is on its way any more.
 
         Raises:

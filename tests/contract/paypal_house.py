@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 
 import orjson
 import pytest
 
-from models import clock
 from models.clock import now
 from models.money import Money
 from tests.contract.house import Answered, Delivery, Loss, Pays
+from tests.contract.stand_in import StandIn
 from tests.sandbox.paypal_shop import SETUPS, PayPalShop
 from tests.sandbox.webhook_catcher import Catcher
 from tests.sandbox_fixture import PayPalProcess
@@ -62,6 +60,7 @@ def gateway_at(base: str, client_id: str = "client", secret: str = "secret") -> 
 
 class PayPalHouse:
     name = "paypal"
+    is_stand_in = False
     method_type = "paypal"
     saves_errors = False
     currency = "EUR"
@@ -70,7 +69,6 @@ class PayPalHouse:
 
     def __init__(self, gateway: PayPalGateway) -> None:
         self.gateway: Gateway = gateway
-        self.is_stand_in = False
 
     def stranger(self) -> Gateway:
         return gateway_at("https://api-m.sandbox.paypal.com", "nobody", "nothing")
@@ -91,10 +89,14 @@ class PayPalHouse:
         pytest.skip(f"PayPal's search of {transaction_id} is three hours behind")
 
 
-class PayPalStandIn(PayPalHouse):
+class PayPalStandIn(StandIn, PayPalHouse):
+    charges_path = ORDERS
+    refunds_path = REFUNDS
+    all_paths = "/v[123]/*"
+    losses = LOSSES
+
     def __init__(self, process: PayPalProcess, catcher: Catcher) -> None:
         super().__init__(gateway_at(process.url))
-        self.is_stand_in = True
         self._process = process
         self._book = process.control
         self._catcher = catcher
@@ -120,35 +122,12 @@ class PayPalStandIn(PayPalHouse):
     def settle(self, intent: Intent) -> None:
         self._book.settle(intent.charge_id)
 
-    def lose(self, loss: Loss, *, refund: bool = False) -> None:
-        self._book.fault(path=REFUNDS if refund else ORDERS, **LOSSES[loss])
-
-    def be_busy(self) -> None:
-        self._book.fault("rate_limit", path=ORDERS, count=None)
-
-    def be_silent(self) -> None:
-        self._book.fault("drop_before", method="GET", path="/v[123]/*", count=None)
-
-    def be_well(self) -> None:
-        self._book.clear_faults()
-
-    def delay_refund(self) -> None:
-        self._book.fault("refund_pending", path=REFUNDS)
-
-    def age(self, hours: float) -> None:
-        ahead_s = self._book.advance(int(hours * 3600))["ahead_s"]
-        clock.advance_by(lambda: timedelta(seconds=ahead_s))
-
     def taken(self, transaction_id: str) -> list[tuple[Decimal, Decimal]]:
         return [
             (_amount(charge, "amount_captured"), _amount(charge, "amount_refunded"))
             for charge in self._book.charges()
             if metadata_of(charge["transaction_id"]).get("transaction_id") == transaction_id
         ]
-
-    def deliveries(self) -> Iterator[Delivery]:
-        self._book.wait_quiet()
-        return (Delivery(each["body"], each["headers"]) for each in self._catcher.events)
 
     def hear(self, delivery: Delivery) -> tuple[str, Answered]:
         headers = {name.title(): value for name, value in delivery.headers.items()}

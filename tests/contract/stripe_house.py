@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 
 import orjson
 import pytest
 
-from models import clock
 from models.clock import now
 from models.ids import new_id
 from models.money import Money
 from tests.contract.house import Answered, Delivery, Loss, Pays
+from tests.contract.stand_in import StandIn
 from tests.sandbox.webhook_catcher import Catcher
 from tests.sandbox_fixture import API_KEY, WEBHOOK_SECRET, SandboxProcess
 from worker import signatures
@@ -48,6 +46,7 @@ def money(amount: str, currency: str) -> Money:
 
 class StripeHouse:
     name = "stripe"
+    is_stand_in = False
     method_type = "card"
     saves_errors = True
     currency = "EUR"
@@ -63,7 +62,6 @@ class StripeHouse:
 
     def __init__(self, gateway: StripeGateway) -> None:
         self.gateway: Gateway = gateway
-        self.is_stand_in = False
 
     def stranger(self) -> Gateway:
         return StripeGateway(api_key="sk_test_of_nobody", api_base="", timeout_s=20)
@@ -93,10 +91,14 @@ class StripeHouse:
         pytest.skip(f"Stripe's search of {transaction_id} is behind; its dashboard is the book")
 
 
-class StripeStandIn(StripeHouse):
+class StripeStandIn(StandIn, StripeHouse):
+    charges_path = CHARGES
+    refunds_path = REFUNDS
+    all_paths = "/v1/*"
+    losses = LOSSES
+
     def __init__(self, process: SandboxProcess, catcher: Catcher) -> None:
         super().__init__(StripeGateway(api_key=API_KEY, api_base=process.url, timeout_s=10))
-        self.is_stand_in = True
         self._process = process
         self._book = process.control
         self._catcher = catcher
@@ -110,25 +112,6 @@ class StripeStandIn(StripeHouse):
     def settle(self, intent: Intent) -> None:
         self._book.settle(intent.provider_id)
 
-    def lose(self, loss: Loss, *, refund: bool = False) -> None:
-        self._book.fault(path=REFUNDS if refund else CHARGES, **LOSSES[loss])
-
-    def be_busy(self) -> None:
-        self._book.fault("rate_limit", path=CHARGES, count=None)
-
-    def be_silent(self) -> None:
-        self._book.fault("drop_before", method="GET", path="/v1/*", count=None)
-
-    def be_well(self) -> None:
-        self._book.clear_faults()
-
-    def delay_refund(self) -> None:
-        self._book.fault("refund_pending")
-
-    def age(self, hours: float) -> None:
-        ahead_s = self._book.advance(int(hours * 3600))["ahead_s"]
-        clock.advance_by(lambda: timedelta(seconds=ahead_s))
-
     def taken(self, transaction_id: str) -> list[tuple[Decimal, Decimal]]:
         return [
             (
@@ -137,10 +120,6 @@ class StripeStandIn(StripeHouse):
             )
             for charge in self._book.charges(transaction_id)
         ]
-
-    def deliveries(self) -> Iterator[Delivery]:
-        self._book.wait_quiet()
-        return (Delivery(each["body"], each["headers"]) for each in self._catcher.events)
 
     def hear(self, delivery: Delivery) -> tuple[str, Answered]:
         keys = signatures.keys_of(WEBHOOK_SECRET)
