@@ -107,10 +107,10 @@ class Shop:
         in_transaction(record, self.company_id, debt, claim, outcome)
 
     def owed(self) -> list[Owed]:
-        """What is owed but events, and not the lookup itself that has just been rung."""
+        """What is owed to the provider: no events and no notices."""
         with transaction() as session:
             rows = session.scalars(select(Owed).where(Owed.company_id == self.company_id))
-            return [row for row in rows if row.task != "events.publish"]
+            return [row for row in rows if row.queue in ("lookups", "payments")]
 
     def ring(self) -> None:
         [row] = self.owed()
