@@ -7,7 +7,7 @@ whose outcome is unknown is looked up by the order's id.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ from models.transactions import (
 )
 from tasks import kept_methods, settlement
 from tasks.claims import capture_key
-from tasks.payments import leave_unknown
+from tasks.payments import TRIES, again_at, leave_unknown, put_back
 from worker import crash, replies, telemetry
 from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
@@ -52,8 +52,6 @@ CAPTURABLE = (AttemptStatus.REQUIRES_ACTION, AttemptStatus.UNKNOWN, AttemptStatu
 # In which a payment can still be paid: open, or declined and approved anew.
 PAYABLE = (Status.REQUIRES_ACTION, Status.PROCESSING, Status.PENDING, Status.FAILED)
 NOT_FOUND = 404
-TRIES = 5
-# Of what was surely not executed: at once and after 1, 2, 4, 8 minutes. An approval lasts hours.
 
 
 @dataclass(frozen=True)
@@ -305,22 +303,18 @@ def _try_again(
     debt: Debt,
 ) -> None:
     """Leave it to the customer and to us: it was not executed, and stays approved."""
-    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
-    attempt.status = AttemptStatus.REQUIRES_ACTION
-    attempt.leased_until = None
+    put_back(attempt, AttemptStatus.REQUIRES_ACTION, outcome)
     payment.move_if_allowed(Status.REQUIRES_ACTION, because=debt.cause(f"not executed: {outcome}"))
     tries: int = debt.arguments.get("tries", 0) + 1
-    if tries >= TRIES:
-        return
-    wait_s = max(settings().outbox_backoff_s * 2 ** (tries - 1), outcome.retry_after_s or 0)
-    enqueue(
-        session,
-        "payments.capture",
-        transaction_id=payment.id,
-        order_id=attempt.provider_id,
-        tries=tries,
-        due_at=now() + timedelta(seconds=wait_s),
-    )
+    if tries < TRIES:  # an approval lasts hours
+        enqueue(
+            session,
+            "payments.capture",
+            transaction_id=payment.id,
+            order_id=attempt.provider_id,
+            tries=tries,
+            due_at=again_at(outcome, tries=tries),
+        )
 
 
 def _told(payment: Transaction, outcome: Intent | GatewayError | None = None) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session, selectinload
@@ -292,7 +292,7 @@ def owe_another_look(session: Session, attempt: PaymentAttempt) -> None:
 
 
 # The specification's minutes between tries of what was surely not executed.
-_TRIES = 5
+TRIES = 5
 
 
 def _try_again(
@@ -303,25 +303,30 @@ def _try_again(
     debt: Debt,
 ) -> None:
     """Owe the same attempt again after 1, 2, 4, 8 minutes; then it has failed, unexecuted."""
-    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
-    attempt.leased_until = None
     attempt.waits += 1
-    if attempt.waits >= _TRIES:
-        settlement.fail(
-            session, payment, attempt, outcome, cause=debt.cause("the provider was away too long")
-        )
+    if attempt.waits >= TRIES:
+        cause = debt.cause("the provider was away too long")
+        settlement.fail(session, payment, attempt, outcome, cause=cause)
         return
-    attempt.status = AttemptStatus.WAITING
-    wait_s = max(settings().outbox_backoff_s * 2 ** (attempt.waits - 1), outcome.retry_after_s or 0)
-    enqueue(
-        session,
-        "payments.charge",
-        transaction_id=payment.id,
-        due_at=now() + timedelta(seconds=wait_s),
-    )
+    put_back(attempt, AttemptStatus.WAITING, outcome)
+    due_at = again_at(outcome, tries=attempt.waits)
+    enqueue(session, "payments.charge", transaction_id=payment.id, due_at=due_at)
     because = debt.cause(f"not executed: {outcome}")
     because = settlement.caused_by(because, attempt, outcome.provider_request_id)
     note(session, payment, what="wait", because=because)
+
+
+def put_back(attempt: PaymentAttempt, status: AttemptStatus, error: GatewayError) -> None:
+    """Leave an attempt that has no outcome, for somebody else to take up."""
+    attempt.error_code, attempt.error_message = error.code[:100], error.message
+    attempt.status = status
+    attempt.leased_until = None
+
+
+def again_at(outcome: Unavailable, *, tries: int) -> datetime:
+    """Return when to send again what was surely not executed: after 1 minute, 2, 4, 8."""
+    wait_s = max(settings().outbox_backoff_s * 2 ** (tries - 1), outcome.retry_after_s or 0)
+    return now() + timedelta(seconds=wait_s)
 
 
 def leave_unknown(
@@ -332,9 +337,7 @@ def leave_unknown(
     debt: Debt,
 ) -> None:
     """Nobody knows whether the charge happened: it is looked up, and never charged anew."""
-    attempt.error_code, attempt.error_message = outcome.code[:100], outcome.message
-    attempt.status = AttemptStatus.UNKNOWN
-    attempt.leased_until = None
+    put_back(attempt, AttemptStatus.UNKNOWN, outcome)
     tally(session, "payments.unknown", provider=attempt.provider)
     because = debt.cause(f"outcome unknown: {outcome}")
     because = settlement.caused_by(because, attempt, outcome.provider_request_id)
