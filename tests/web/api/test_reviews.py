@@ -144,7 +144,8 @@ def test_what_the_operator_says_is_held_against_the_provider_and_written_down(op
         assert replayed.json == settled.json
     assert shop.charges(payment_id) == 1
     with transaction() as session:
-        acts = [(act.action, act.note) for act in acts_on(session, payment_id)]
+        tenant_id = shop.customer.tenant_id
+        acts = [(act.action, act.note) for act in acts_on(session, payment_id, tenant_id=tenant_id)]
     assert acts == [(Action.SETTLE, SAID["note"])] * 2
     lines = operator.get(f"/api/v1/payments/{payment_id}/timeline", **ours).json["data"]
     told = [(line["what"], line["user_id"]) for line in lines if "review_" in line["what"]]
@@ -210,7 +211,7 @@ def test_a_settlement_that_makes_no_sense_changes_nothing(operator, ours, field,
     with transaction() as session:
         tasks = session.scalars(select(Owed.task).where(Owed.company_id == ours.company_id))
         assert "reviews.settle" not in list(tasks)
-        assert acts_on(session, payment_id) == []
+        assert acts_on(session, payment_id, tenant_id=ours.tenant_id) == []
 
 
 def test_only_what_needs_a_review_can_be_settled_and_only_by_its_operator(operator, ours):
