@@ -214,7 +214,7 @@ def _why_not_resumed(payment: Transaction) -> str | None:
     if payment.dunning == Dunning.IN_REVIEW:
         return "A person looks into its decline first."
     is_refused = last.provider == Provider.PAYPAL and last.advice == Advice.STOP
-    if last.provider_id is None or is_refused:
+    if payment.provider_transaction_id is None or is_refused:
         return "It cannot be paid at the provider any more: begin a new payment."
     return None
 
