@@ -116,6 +116,10 @@ class Refund(Moving):
         """Whether a person must find out what became of it."""
         return self.review_since is not None and self.status in UNDER_WAY
 
+    def is_leased(self, now: datetime) -> bool:
+        """Whether somebody is asking the provider for it."""
+        return self.leased_until is not None and self.leased_until > now
+
 
 def taken(session: Session, transaction_id: UUID) -> Decimal:
     """Return the sum of refunds that have taken or may take money, in the main unit.

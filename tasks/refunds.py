@@ -96,6 +96,7 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
         return None
     called_before = refund.first_called_at is not None
     refund.first_called_at = refund.first_called_at or moment
+    refund.leased_until = moment + timedelta(seconds=settings().claim_lease_s)
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, because=debt.cause("claimed"))
     key_life = timedelta(seconds=gateway_for(payment.payment_method).refund_key_life_s)
@@ -170,6 +171,7 @@ def _record(
 ) -> None:
     payment = lock_existing(session, claim.transaction_id)
     refund = locks.lock_existing(session, Refund, claim.refund_id)
+    refund.leased_until = None
     cause = debt.cause("the provider answered")
     debt.end(session)
     if isinstance(outcome, GatewayError) and _is_open(debt, claim, outcome):

@@ -9,10 +9,11 @@ too, with who asked and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -46,6 +47,7 @@ from worker.gateways.base import (
 
 # Whose sentence a refusal is: the rows and the provider disagree, or nobody could be asked.
 Kind = Literal["conflict", "unavailable"]
+Answer = TypeVar("Answer")
 
 
 class Refused(Exception):
@@ -101,13 +103,25 @@ def _claim(
 @calling_task("reviews.settle", claim=_claim)
 def settle(debt: Debt, matter: Matter) -> None:
     """Settle a payment as an operator says. Safe twice: what needs no review is left as it is."""
+    row = (Transaction, matter.transaction_id)
+    _settle(debt, row, partial(_intent_for, debt, matter), partial(_record, matter=matter))
+
+
+def _settle(
+    debt: Debt,
+    row: tuple[type[Transaction | Refund], UUID],
+    ask: Callable[[], Answer],
+    record: Callable[[Session, Debt, Answer], None],
+) -> None:
+    """Ask the provider, then record what is so, or why what was said is not taken."""
+    kind, row_id = row
     try:
-        intent = _intent_for(debt, matter)
+        answer = ask()
     except Refused as refused:
-        in_transaction(_record_refused, debt.company_id, debt, matter.transaction_id, refused)
+        in_transaction(_record_refused, debt.company_id, debt, kind, row_id, refused)
     else:
-        in_transaction(_record, debt.company_id, debt, matter, intent)
-    replies.tell(matter.transaction_id, {}, key=debt.reply)
+        in_transaction(record, debt.company_id, debt, answer)
+    replies.tell(row_id, {}, key=debt.reply)
 
 
 def _intent_for(debt: Debt, matter: Matter) -> Intent | None:
@@ -194,7 +208,7 @@ def _unanswered(error: GatewayError) -> Refused:
     return Refused("The provider cannot be asked just now; try again.", "unavailable")
 
 
-def _record(session: Session, debt: Debt, matter: Matter, intent: Intent | None) -> None:
+def _record(session: Session, debt: Debt, intent: Intent | None, *, matter: Matter) -> None:
     payment = lock_existing(session, matter.transaction_id)
     refusal = _objection(session, payment, intent)
     if refusal is not None:
@@ -218,9 +232,19 @@ def _not_in_review(payment: Transaction) -> Refused | None:
         return Refused(f"The payment is {payment.status} by now.")
     attempt = payment.open_attempt
     if attempt is not None and attempt.is_leased(now()):
-        # What that call does nobody can know yet, whatever was seen before it.
-        return Refused("The provider is being asked just now; try again.", "unavailable")
+        return _asked_just_now()
     return None
+
+
+def _refund_not_in_review(refund: Refund) -> Refused | None:
+    if not refund.needs_review:
+        return Refused(f"The refund is {refund.status} by now.")
+    return _asked_just_now() if refund.is_leased(now()) else None
+
+
+def _asked_just_now() -> Refused:
+    """Return the refusal while a call is made: what it does nobody can know yet."""
+    return Refused("The provider is being asked just now; try again.", "unavailable")
 
 
 def _objection(session: Session, payment: Transaction, intent: Intent | None) -> Refused | None:
@@ -260,8 +284,8 @@ def _claim_refund(
     refund = session.get_one(Refund, UUID(refund_id))
     payment = lock_existing(session, refund.transaction_id)
     refund = locks.lock_existing(session, Refund, refund.id)
-    if not refund.needs_review:
-        _refuse(session, debt, refund, Refused(f"The refund is {refund.status} by now."))
+    if (refusal := _refund_not_in_review(refund)) is not None:
+        _refuse(session, debt, refund, refusal)
         return None
     return RefundMatter(
         refund_id=refund.id,
@@ -277,13 +301,8 @@ def _claim_refund(
 @calling_task("reviews.settle_refund", claim=_claim_refund)
 def settle_refund(debt: Debt, matter: RefundMatter) -> None:
     """Settle a refund as an operator says. Safe twice: what needs no review is left as it is."""
-    try:
-        answer = _answer_for(matter)
-    except Refused as refused:
-        in_transaction(_record_refund_refused, debt.company_id, debt, matter.refund_id, refused)
-    else:
-        in_transaction(_record_refund, debt.company_id, debt, matter, answer)
-    replies.tell(matter.refund_id, {}, key=debt.reply)
+    row = (Refund, matter.refund_id)
+    _settle(debt, row, partial(_answer_for, matter), partial(_record_refund, matter=matter))
 
 
 def _answer_for(matter: RefundMatter) -> RefundAnswer | None:
@@ -329,12 +348,12 @@ def _gone_out(gateway: Gateway, matter: RefundMatter) -> RefundAnswer:
 
 
 def _record_refund(
-    session: Session, debt: Debt, matter: RefundMatter, answer: RefundAnswer | None
+    session: Session, debt: Debt, answer: RefundAnswer | None, *, matter: RefundMatter
 ) -> None:
     payment = lock_existing(session, matter.transaction_id)
     refund = locks.lock_existing(session, Refund, matter.refund_id)
-    if not refund.needs_review:
-        _refuse(session, debt, refund, Refused(f"The refund is {refund.status} by now."))
+    if (refusal := _refund_not_in_review(refund)) is not None:
+        _refuse(session, debt, refund, refusal)
     elif answer is None:
         refunds.fail(session, payment, refund, "It was settled by hand.", cause=_cause(debt))
         _end(session, debt, refund, {})
@@ -379,9 +398,11 @@ def _refuse(session: Session, debt: Debt, row: Transaction | Refund, refused: Re
     debt.end(session)
 
 
-def _record_refused(session: Session, debt: Debt, row_id: UUID, refused: Refused) -> None:
-    _refuse(session, debt, lock_existing(session, row_id), refused)
-
-
-def _record_refund_refused(session: Session, debt: Debt, row_id: UUID, refused: Refused) -> None:
-    _refuse(session, debt, locks.lock_existing(session, Refund, row_id), refused)
+def _record_refused(
+    session: Session,
+    debt: Debt,
+    kind: type[Transaction | Refund],
+    row_id: UUID,
+    refused: Refused,
+) -> None:
+    _refuse(session, debt, locks.lock_existing(session, kind, row_id), refused)

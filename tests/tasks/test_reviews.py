@@ -18,7 +18,7 @@ from models.outbox import enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import REVIEW_REFUSED, REVIEW_SETTLED, Cause, history
 from models.transactions import AttemptStatus, Provider, Status, Transaction
-from tasks import reviews
+from tasks import refunds, reviews
 from tasks.handover import hand_over, hand_over_refund
 from tests.bell import ring
 from worker.database import in_transaction, transaction
@@ -318,6 +318,34 @@ def test_a_refund_that_never_went_out_has_failed_and_can_be_asked_for_again(shop
     [there] = shop.sandbox.control.book()["refunds"]
     assert settle_refund(shop, again, "succeeded", there["id"])["what"] == REVIEW_SETTLED
     assert shop.payment(payment_id).status == Status.REFUNDED
+
+
+def test_a_refund_that_is_being_asked_for_cannot_be_settled_by_hand(shop, payment_id, monkeypatch):
+    refund_id = unheard_refund(shop, payment_id, "drop_before")
+    assert not refund_at(shop, refund_id).is_leased(now())
+    real = reviews.gateway_for("stripe")
+    told = []
+
+    class Meanwhile:
+        """A provider that is asked for the refund while the operator's word is checked."""
+
+        def refund(self, request):
+            monkeypatch.undo()
+            line = settle_refund(shop, refund_id, "failed")
+            told.append((line["what"], line["kind"], line["why"]))
+            return real.refund(request)
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    monkeypatch.setattr(refunds, "gateway_for", lambda _: Meanwhile())
+    with shop.session() as session:
+        owed = enqueue(session, "refunds.send", refund_id=refund_id)
+    ring(owed.task, owed.id)
+    asked = "The provider is being asked just now; try again."
+    assert told == [(REVIEW_REFUSED, "unavailable", asked)]
+    refund = refund_at(shop, refund_id)
+    assert (refund.status, refund.leased_until) == (RefundStatus.SUCCEEDED, None)
 
 
 def test_a_refund_is_not_settled_by_what_is_another(shop, payment_id):

@@ -216,24 +216,10 @@ def settle_payment(session: Session, path: PaymentInReview, body: PaymentSettlem
     payment = transactions.lock(session, path.transaction_id)
     if payment is None:
         raise Problem("not-found", "No such payment.")
-    if payment.status != Status.NEEDS_REVIEW:
-        raise Problem("conflict", f"The payment is {payment.status}: it needs no review.")
-    if body.outcome == "succeeded" and body.provider_transaction_id is None:
-        raise invalid("provider_transaction_id", "is needed: say which payment it was there")
-    asked = _write_asked(session, payment, body, provider_id=body.provider_transaction_id)
-    reply_key = replies.new_key()
-    enqueue(
-        session,
-        "reviews.settle",
-        transaction_id=payment.id,
-        outcome=body.outcome,
-        provider_transaction_id=body.provider_transaction_id,
-        note=body.note,
-        user_id=caller().user_id,
-        asked=asked.id,
-        reply=reply_key,
-    )
-    return Begun(asked.id, reply_key)
+    needs_review = payment.status == Status.NEEDS_REVIEW
+    begun, said = _ask(session, payment, body, "provider_transaction_id", needs_review=needs_review)
+    enqueue(session, "reviews.settle", transaction_id=payment.id, **said)
+    return begun
 
 
 @routes.post("/refunds/<uuid:refund_id>/settle", responses={200: ReviewAnswer, 202: ReviewAnswer})
@@ -248,24 +234,48 @@ def settle_refund(session: Session, path: RefundInReview, body: RefundSettlement
     refund = locks.lock(session, Refund, path.refund_id)
     if refund is None:
         raise Problem("not-found", "No such refund.")
-    if not refund.needs_review:
-        raise Problem("conflict", f"The refund is {refund.status}: it needs no review.")
-    if body.outcome == "succeeded" and body.provider_refund_id is None:
-        raise invalid("provider_refund_id", "is needed: say which refund it was there")
-    asked = _write_asked(session, refund, body, provider_id=body.provider_refund_id)
+    needs_review = refund.needs_review
+    begun, said = _ask(session, refund, body, "provider_refund_id", needs_review=needs_review)
+    enqueue(session, "reviews.settle_refund", refund_id=refund.id, **said)
+    return begun
+
+
+def _ask(
+    session: Session,
+    row: Transaction | Refund,
+    body: PaymentSettlement | RefundSettlement,
+    field: str,
+    *,
+    needs_review: bool,
+) -> tuple[Begun, dict[str, Any]]:
+    """Write down what is said of a row; return what to wait for and what the task is told.
+
+    Args:
+        field: of the body, where the provider's id is.
+    """
+    noun, provider_id = _noun_of(row), getattr(body, field)
+    if not needs_review:
+        raise Problem("conflict", f"The {_NAMES[noun]} is {row.status}: it needs no review.")
+    if body.outcome == "succeeded" and provider_id is None:
+        raise invalid(field, f"is needed: say which {_NAMES[noun]} it was there")
+    asked = _write_asked(session, row, body, provider_id=provider_id)
     reply_key = replies.new_key()
-    enqueue(
-        session,
-        "reviews.settle_refund",
-        refund_id=refund.id,
-        outcome=body.outcome,
-        provider_refund_id=body.provider_refund_id,
-        note=body.note,
-        user_id=caller().user_id,
-        asked=asked.id,
-        reply=reply_key,
-    )
-    return Begun(asked.id, reply_key)
+    said = {
+        "outcome": body.outcome,
+        field: provider_id,
+        "note": body.note,
+        "user_id": caller().user_id,
+        "asked": asked.id,
+        "reply": reply_key,
+    }
+    return Begun(asked.id, reply_key), said
+
+
+_NAMES = {"transaction": "payment", "refund": "refund"}
+
+
+def _noun_of(row: Transaction | Refund) -> str:
+    return row.__tablename__.removesuffix("s")
 
 
 def _write_asked(
@@ -280,7 +290,7 @@ def _write_asked(
     asked = Timeline(
         id=new_id(),
         company_id=row.company_id,
-        subject=row.__tablename__.removesuffix("s"),
+        subject=_noun_of(row),
         subject_id=row.id,
         what=REVIEW_ASKED,
         why=because.why,
