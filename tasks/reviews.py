@@ -9,11 +9,10 @@ too, with who asked and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -24,15 +23,19 @@ from models.base import across_companies
 from models.clock import now
 from models.money import Money
 from models.refunds import Refund
-from models.timeline import REVIEW_REFUSED, REVIEW_SETTLED, Cause, note
 from models.transactions import Status, Transaction, lock_existing
 from tasks import refunds, settlement
 from tasks.declines import SETTLED_BY_HAND
-from tasks.handover import KIND, OUR_ACCESS
-from worker import replies
-from worker.alerts import resolve
+from tasks.settling import (
+    Refused,
+    asked_just_now,
+    cause_of,
+    end,
+    refuse,
+    settle_row,
+    unanswered,
+)
 from worker.app import Debt, calling_task
-from worker.database import in_transaction
 from worker.gateways import UnknownProvider, gateway_for
 from worker.gateways.base import (
     Gateway,
@@ -44,18 +47,6 @@ from worker.gateways.base import (
     RefundState,
     Rejected,
 )
-
-# Whose sentence a refusal is: the rows and the provider disagree, or nobody could be asked.
-Kind = Literal["conflict", "unavailable"]
-Answer = TypeVar("Answer")
-
-
-class Refused(Exception):
-    """What the operator says is not taken; the message says why."""
-
-    def __init__(self, why: str, kind: Kind = "conflict") -> None:
-        super().__init__(why)
-        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,7 @@ def _claim(
 ) -> Matter | None:
     payment = lock_existing(session, UUID(transaction_id))
     if (refusal := _not_in_review(payment)) is not None:
-        _refuse(session, debt, payment, refusal)
+        refuse(session, debt, payment, refusal)
         return None
     ids = [payment.provider_transaction_id, *(attempt.provider_id for attempt in payment.attempts)]
     return Matter(
@@ -104,24 +95,7 @@ def _claim(
 def settle(debt: Debt, matter: Matter) -> None:
     """Settle a payment as an operator says. Safe twice: what needs no review is left as it is."""
     row = (Transaction, matter.transaction_id)
-    _settle(debt, row, partial(_intent_for, debt, matter), partial(_record, matter=matter))
-
-
-def _settle(
-    debt: Debt,
-    row: tuple[type[Transaction | Refund], UUID],
-    ask: Callable[[], Answer],
-    record: Callable[[Session, Debt, Answer], None],
-) -> None:
-    """Ask the provider, then record what is so, or why what was said is not taken."""
-    kind, row_id = row
-    try:
-        answer = ask()
-    except Refused as refused:
-        in_transaction(_record_refused, debt.company_id, debt, kind, row_id, refused)
-    else:
-        in_transaction(record, debt.company_id, debt, answer)
-    replies.tell(row_id, {}, key=debt.reply)
+    settle_row(debt, row, partial(_intent_for, debt, matter), partial(_record, matter=matter))
 
 
 def _intent_for(debt: Debt, matter: Matter) -> Intent | None:
@@ -141,7 +115,7 @@ def _intent_for(debt: Debt, matter: Matter) -> Intent | None:
         for number, intent in enumerate(_intents(gateway, matter)):
             _close(gateway, matter, intent, key=f"settle-{debt.id}-{number}")
     except GatewayError as error:
-        raise _unanswered(error) from None
+        raise unanswered(error) from None
     return None
 
 
@@ -202,19 +176,13 @@ def _close(gateway: Gateway, matter: Matter, intent: Intent, *, key: str) -> Non
         raise Refused(f"The provider says that {name} is {status}.")
 
 
-def _unanswered(error: GatewayError) -> Refused:
-    if isinstance(error, Rejected) and error.http_status not in OUR_ACCESS:
-        return Refused(f"The provider refuses to tell: {error.message}")
-    return Refused("The provider cannot be asked just now; try again.", "unavailable")
-
-
 def _record(session: Session, debt: Debt, intent: Intent | None, *, matter: Matter) -> None:
     payment = lock_existing(session, matter.transaction_id)
     refusal = _objection(session, payment, intent)
     if refusal is not None:
-        _refuse(session, debt, payment, refusal)
+        refuse(session, debt, payment, refusal)
         return
-    cause = _cause(debt)
+    cause = cause_of(debt)
     attempt = payment.open_attempt
     if intent is not None:
         behind = settlement.attempt_behind(payment, intent)
@@ -224,7 +192,7 @@ def _record(session: Session, debt: Debt, intent: Intent | None, *, matter: Matt
     else:
         failure = Rejected(message="The payment has failed.", code=SETTLED_BY_HAND)
         settlement.fail(session, payment, attempt, failure, cause=cause)
-    _end(session, debt, payment, {"provider_transaction_id": matter.provider_id})
+    end(session, debt, payment, {"provider_transaction_id": matter.provider_id})
 
 
 def _not_in_review(payment: Transaction) -> Refused | None:
@@ -232,19 +200,14 @@ def _not_in_review(payment: Transaction) -> Refused | None:
         return Refused(f"The payment is {payment.status} by now.")
     attempt = payment.open_attempt
     if attempt is not None and attempt.is_leased(now()):
-        return _asked_just_now()
+        return asked_just_now()
     return None
 
 
 def _refund_not_in_review(refund: Refund) -> Refused | None:
     if not refund.needs_review:
         return Refused(f"The refund is {refund.status} by now.")
-    return _asked_just_now() if refund.is_leased(now()) else None
-
-
-def _asked_just_now() -> Refused:
-    """Return the refusal while a call is made: what it does nobody can know yet."""
-    return Refused("The provider is being asked just now; try again.", "unavailable")
+    return asked_just_now() if refund.is_leased(now()) else None
 
 
 def _objection(session: Session, payment: Transaction, intent: Intent | None) -> Refused | None:
@@ -285,7 +248,7 @@ def _claim_refund(
     payment = lock_existing(session, refund.transaction_id)
     refund = locks.lock_existing(session, Refund, refund.id)
     if (refusal := _refund_not_in_review(refund)) is not None:
-        _refuse(session, debt, refund, refusal)
+        refuse(session, debt, refund, refusal)
         return None
     return RefundMatter(
         refund_id=refund.id,
@@ -302,7 +265,7 @@ def _claim_refund(
 def settle_refund(debt: Debt, matter: RefundMatter) -> None:
     """Settle a refund as an operator says. Safe twice: what needs no review is left as it is."""
     row = (Refund, matter.refund_id)
-    _settle(debt, row, partial(_answer_for, matter), partial(_record_refund, matter=matter))
+    settle_row(debt, row, partial(_answer_for, matter), partial(_record_refund, matter=matter))
 
 
 def _answer_for(matter: RefundMatter) -> RefundAnswer | None:
@@ -321,7 +284,7 @@ def _answer_for(matter: RefundMatter) -> RefundAnswer | None:
     except UnknownProvider:
         raise Refused("No provider has this refund.") from None
     except GatewayError as error:
-        raise _unanswered(error) from None
+        raise unanswered(error) from None
     return None
 
 
@@ -353,16 +316,16 @@ def _record_refund(
     payment = lock_existing(session, matter.transaction_id)
     refund = locks.lock_existing(session, Refund, matter.refund_id)
     if (refusal := _refund_not_in_review(refund)) is not None:
-        _refuse(session, debt, refund, refusal)
+        refuse(session, debt, refund, refusal)
     elif answer is None:
-        refunds.fail(session, payment, refund, "It was settled by hand.", cause=_cause(debt))
-        _end(session, debt, refund, {})
+        refunds.fail(session, payment, refund, "It was settled by hand.", cause=cause_of(debt))
+        end(session, debt, refund, {})
     elif _is_anothers(session, refund, answer):
         refused = Refused(f"With us {answer.provider_id} is another refund's.")
-        _refuse(session, debt, refund, refused)
+        refuse(session, debt, refund, refused)
     else:
-        refunds.apply(session, payment, refund, answer, cause=_cause(debt))
-        _end(session, debt, refund, {"provider_refund_id": answer.provider_id})
+        refunds.apply(session, payment, refund, answer, cause=cause_of(debt))
+        end(session, debt, refund, {"provider_refund_id": answer.provider_id})
 
 
 def _is_anothers(session: Session, refund: Refund, answer: RefundAnswer) -> bool:
@@ -370,39 +333,3 @@ def _is_anothers(session: Session, refund: Refund, answer: RefundAnswer) -> bool
         Refund.provider_refund_id == answer.provider_id, Refund.id != refund.id
     )
     return session.scalar(across_companies(same, because="theirs is one of ours")) is not None
-
-
-def _cause(debt: Debt) -> Cause:
-    said = debt.arguments
-    return Cause(
-        why=f"settled by hand: {said['note']}",
-        request_id=debt.request_id,
-        task_id=debt.id,
-        user_id=UUID(said["user_id"]),
-    )
-
-
-def _end(session: Session, debt: Debt, row: Transaction | Refund, detail: dict[str, Any]) -> None:
-    """Write down that a row was settled, and close its alert."""
-    said, cause = debt.arguments, _cause(debt)
-    told = {"asked": said["asked"], "outcome": said["outcome"], **detail}
-    note(session, row, what=REVIEW_SETTLED, because=cause, detail=told)
-    resolve(session, f"{KIND}:{row.id}", why=cause.why, user_id=cause.user_id)
-    debt.end(session)
-
-
-def _refuse(session: Session, debt: Debt, row: Transaction | Refund, refused: Refused) -> None:
-    """Write down that a row was not settled, and why."""
-    told = {"asked": debt.arguments["asked"], "kind": refused.kind}
-    note(session, row, what=REVIEW_REFUSED, because=_cause(debt).but(str(refused)), detail=told)
-    debt.end(session)
-
-
-def _record_refused(
-    session: Session,
-    debt: Debt,
-    kind: type[Transaction | Refund],
-    row_id: UUID,
-    refused: Refused,
-) -> None:
-    _refuse(session, debt, locks.lock_existing(session, kind, row_id), refused)
