@@ -5,6 +5,8 @@ What an event tells may be older than what is known since, so the method is look
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,9 +18,10 @@ from models.transactions import Provider
 from tasks.handlers import About, Body, Handler
 
 
-def _look_again(session: Session, body: Body, cause: Cause) -> About | None:
+def look_again(provider: Provider, session: Session, body: Body, cause: Cause) -> About | None:
+    """Have the method that an event names looked up, and believe that."""
     query = select(PaymentMethod.id, PaymentMethod.company_id).where(
-        PaymentMethod.provider == Provider.STRIPE, PaymentMethod.provider_id == str(body["id"])
+        PaymentMethod.provider == provider, PaymentMethod.provider_id == str(body["id"])
     )
     because = "an event tells whose it is only by the method that it names"
     found = session.execute(across_companies(query, because=because)).one_or_none()
@@ -32,8 +35,9 @@ def _look_again(session: Session, body: Body, cause: Cause) -> About | None:
     return About(method.company_id, subject_id=method.id)
 
 
+_HANDLER = Handler(partial(look_again, Provider.STRIPE))
 STRIPE: dict[str, Handler] = {
-    "payment_method.automatically_updated": Handler(_look_again),
-    "payment_method.updated": Handler(_look_again),
-    "payment_method.detached": Handler(_look_again),
+    "payment_method.automatically_updated": _HANDLER,
+    "payment_method.updated": _HANDLER,
+    "payment_method.detached": _HANDLER,
 }

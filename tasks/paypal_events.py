@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select
@@ -16,12 +17,12 @@ from sqlalchemy.orm import Session
 from models.base import across_companies, turn_to
 from models.clock import now
 from models.disputes import Dispute
-from models.methods import PaymentMethod
 from models.outbox import enqueue
 from models.timeline import Cause, note
 from models.transactions import PaymentAttempt, Provider, Status, Transaction, lock_existing
 from tasks import disputes, kept_methods, refunds, settlement
 from tasks.handlers import About, Body, Handler, NotYet
+from tasks.method_events import look_again
 from worker import telemetry
 from worker.app import Later
 from worker.gateways.paypal.disputes import capture_in, custom_id_in, dispute_of
@@ -205,22 +206,6 @@ def _kept(session: Session, body: Body, cause: Cause) -> About | None:
     return About(payment.company_id, payment.id, kept.id if kept else None)
 
 
-def _forgotten(session: Session, body: Body, cause: Cause) -> About | None:
-    """The payer has withdrawn a method, or we have: look it up and believe that."""
-    query = select(PaymentMethod.id, PaymentMethod.company_id).where(
-        PaymentMethod.provider == Provider.PAYPAL, PaymentMethod.provider_id == str(body["id"])
-    )
-    found = session.execute(across_companies(query, because=BECAUSE)).one_or_none()
-    if found is None:
-        return None
-    turn_to(session, found.company_id, request_id=cause.request_id)
-    method = session.get_one(PaymentMethod, found.id)
-    note(session, method, what="event", because=cause)
-    if method.is_active:
-        enqueue(session, "methods.refresh", method_id=method.id)
-    return About(method.company_id, subject_id=method.id)
-
-
 PAYPAL: dict[str, Handler] = {
     "CHECKOUT.ORDER.APPROVED": of_payment(_approved),
     "PAYMENT.CAPTURE.COMPLETED": of_payment(_captured),
@@ -235,5 +220,5 @@ PAYPAL: dict[str, Handler] = {
     "CUSTOMER.DISPUTE.UPDATED": of_payment(_disputed),
     "CUSTOMER.DISPUTE.RESOLVED": of_payment(_disputed),
     "VAULT.PAYMENT-TOKEN.CREATED": Handler(_kept),
-    "VAULT.PAYMENT-TOKEN.DELETED": Handler(_forgotten),
+    "VAULT.PAYMENT-TOKEN.DELETED": Handler(partial(look_again, Provider.PAYPAL)),
 }
