@@ -55,7 +55,8 @@ def environ_of(paypal: PayPalProcess) -> dict[str, str]:
         "PAYPAL_API_BASE": paypal.url,
         "PAYPAL_WEBHOOK_ID": paypal.webhook_id,
         "PAYPAL_TRUST_STORE": str(paypal.folder / "root.pem"),
-        "PAYPAL_TIMEOUT_S": "5",
+        # Nothing here times out on purpose, and a busy machine may take long.
+        "PAYPAL_TIMEOUT_S": "20",
         "PAYPAL_RETURN_URL": "https://shop.example/paid",
         "RATE_LIMIT": "100000 per minute",
         "LOGIN_RATE_LIMIT": "100000 per minute",
