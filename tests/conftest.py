@@ -8,12 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
 
 from models.schema import upgrade
 from sandbox.servers import PrivateMariaDB, PrivateValkey, SandboxError
 from tests.factories import Customer, make_company
-from tests.servers import Servers, Urls, make_empty_database
-from worker.breaker import breaker_of
+from tests.servers import Servers, Urls, close_breakers, make_empty_database
+from worker.breaker import ProviderBreaker, breaker_of
 from worker.cache import shared
 from worker.database import engine
 from worker.settings import settings
@@ -25,8 +26,6 @@ SERVERS = pytest.StashKey[Servers]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVERS] = Servers()
-    # Tests share a Redis: what one makes of a provider must not hold up the next.
-    os.environ.setdefault("BREAKER_FAILURES", "1000000")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -96,6 +95,26 @@ def migrated(server_environ: dict[str, str]) -> dict[str, str]:
         made.cache_clear()
     upgrade(engine())
     return server_environ
+
+
+@pytest.fixture(scope="session")
+def own_redis(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _providers_are_well(request: pytest.FixtureRequest) -> None:
+    """What one test made of a provider does not hold up the next."""
+    if "migrated" in request.fixturenames:
+        close_breakers(request.getfixturevalue("own_redis"))
+        breaker_of.cache_clear()
+
+
+@pytest.fixture
+def unbroken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For who means to be refused again and again: no breaker opens in this process."""
+    monkeypatch.setattr(ProviderBreaker, "tell", lambda *_, **__: None)
 
 
 @pytest.fixture

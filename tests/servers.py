@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import redis
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
@@ -92,6 +93,12 @@ def sweep() -> None:
     for folder in RUNS.glob("*"):
         if folder.name.isdigit() and not Path("/proc", folder.name).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def close_breakers(client: redis.Redis) -> None:
+    """Forget what was made of providers."""
+    for key in client.scan_iter("breaker:*"):
+        client.delete(key)
 
 
 def make_empty_database(url: str) -> None:

@@ -60,6 +60,8 @@ QUICK = {
     "OUTBOX_RESEND_AFTER_S": "2",
     "OUTBOX_BACKOFF_S": "0.5",
     "RESOLVE_AFTER_S": "0.5",
+    "BREAKER_PAUSE_S": "0.3",
+    "BREAKER_LONGEST_PAUSE_S": "0.6",
     # What a test keeps from coming must not be fetched.
     "MISSED_EVENTS_EVERY_S": "1000000000",
     "WEB_WORKERS": "1",

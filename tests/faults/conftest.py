@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.till import Till
+from tests.servers import close_breakers
 from tests.system import System
 
 # A call is given up after a second and its claim ends just after, so that a lost worker's work is
@@ -48,5 +49,6 @@ def system(
 def till(system: System) -> Iterator[Till]:
     if not system.worker.is_running:
         system.worker.start()
+    close_breakers(system.redis)
     yield Till(system)
     system.stripe.clear_faults()

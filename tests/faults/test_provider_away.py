@@ -20,12 +20,7 @@ from tests.web.api.shop import INTENTS, bill
 from worker.shared_clock import SharedClock
 
 # The minutes between two tries are real ones; the clock is set forward.
-ENVIRON = {
-    "OUTBOX_BACKOFF_S": "60",
-    "BREAKER_FAILURES": "5",
-    "BREAKER_PAUSE_S": "0.3",
-    "BREAKER_LONGEST_PAUSE_S": "0.6",
-}
+ENVIRON = {"OUTBOX_BACKOFF_S": "60"}
 PAYMENTS = 10
 MINUTES = 10
 # A slow one closes the breaker now and then: it has the answer to a key that it knows at once.

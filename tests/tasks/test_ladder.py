@@ -290,7 +290,7 @@ def test_a_company_has_a_policy_of_its_own(shop):
     assert shop.payment(payment_id).dunning == Dunning.EXHAUSTED
 
 
-def test_a_provider_that_was_away_is_tried_another_day(shop):
+def test_a_provider_that_was_away_is_tried_another_day(shop, unbroken):
     card = shop.card()
     shop.sandbox.control.fault("rate_limit", path="/v1/payment_intents", count=None)
     payment_id = shop.pay(card)

@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from tests.client import Client
 from tests.system import System
+from tests.system_fixture import beating
 from tests.web.api.shop import PAYMENTS, add_card, bill, paid
 from web.app import create_app
 from web.openapi import document
@@ -48,7 +49,8 @@ def disputed(system: System, owner: Client) -> str:
 
 @pytest.fixture(scope="module")
 def objects(shared_system: System) -> Objects:
-    return Objects(shared_system)
+    with beating(shared_system):
+        return Objects(shared_system)
 
 
 @pytest.fixture(scope="module", autouse=True)
