@@ -174,9 +174,12 @@ def test_a_capture_that_begins_while_it_is_given_up_takes_the_money(
         till.work("payments.capture")
         return canceled
 
+    # It takes the money, and nobody hears of it for a while.
+    till.book.fault("drop_after", path="/v2/checkout/orders/*/capture")
     monkeypatch.setattr(gateway, "cancel", too_late)
     give_up(till, payment)
     till.work("payments.cancel")
+    till.work(later=True)
     till.judge()
     assert till.payment(payment.id).status == Status.SUCCEEDED
     assert till.taken() == {"eur": (10000, 0)}
