@@ -114,7 +114,7 @@ def test_a_kind_that_is_tried_once_shows_one_step(owner, shop):
 
 def test_the_policy_is_kept_shown_and_audited(owner, shop):
     assert owner.get(POLICY).json == {"delays_h": [24, 48, 72], "is_enabled": True}
-    for delays in ([1, 720], [6]):
+    for delays in ([1, 720], [6.0]):
         answer = owner.send("PUT", POLICY, json={"delays_h": delays})
         assert answer.json == {"delays_h": delays, "is_enabled": True}
     assert owner.get(POLICY).json["delays_h"] == [6]

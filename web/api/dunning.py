@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from flask import Response
-from pydantic import BaseModel, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictInt
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -50,7 +50,16 @@ from worker.database import in_transaction, transaction
 
 routes = Routes("dunning", __name__, url_prefix="/api/v1")
 
-Hours = Annotated[StrictInt, Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H)]
+
+def _whole(value: Any) -> Any:
+    """Take 24.0 for 24: to a JSON schema both are whole."""
+    is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+    return int(value) if is_whole else value
+
+
+Hours = Annotated[
+    StrictInt, BeforeValidator(_whole), Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H)
+]
 
 
 class Policy(Input):
