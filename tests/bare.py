@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# For processes whose pace is tested, which measuring would change.
+# For processes whose pace is tested, or whose work is reached in pytest too.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
 

@@ -453,7 +453,7 @@ def test_a_method_whose_provider_stays_away_is_refused_and_says_so(ours, monkeyp
         def create_customer(self, **_: object) -> str:
             raise Unavailable(message="no route")
 
-    # Not by faults of the stand-in: they would open the breaker for the tests that follow.
+    # Not by faults of the stand-in: they would open the breaker.
     monkeypatch.setattr(customers, "gateway_for", lambda _: Away())
     method_id = ours.begin("pm_card_visa")
     [owed] = ours.owed("methods.")
