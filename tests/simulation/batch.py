@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models import invariants
-from tests.invariants import compare
 from tests.simulation.history import Broken, History
+from tests.simulation.oracle import judge
 from tests.simulation.world import World
 from worker.database import transaction
 
@@ -34,5 +33,4 @@ def run_batch(world: World, seeds: Iterable[int]) -> list[str]:
 
 def _judge(world: World) -> str:
     with transaction() as session:
-        found = [*invariants.check(session), *compare(session, world.stripe)]
-    return "\n".join(map(str, found))
+        return "\n".join(judge(session, world))

@@ -8,17 +8,25 @@ to go on, or to die there as a process does that is killed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from worker import app, crash, database
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from worker import app, crash, database, together
 from worker.gateways.wire import Wire
 from worker.group_commit import GroupCommit
 
 PATIENCE_S = 60.0
 # Longer than any step takes; what stands still after it is a deadlock among the hands.
+IDLE_S = 0.05
+# Who does nothing for so long waits for a lock of another's.
+COMMIT = "the commit"
+WRITTEN = "simulation:written"
 
 
 class Killed(BaseException):
@@ -42,8 +50,10 @@ class Hand:
         self.result: Any = None
         self.is_done = False
         self.is_dead = False
+        self.is_free = False
         self._work = work
         self._left = dies_at
+        self._commits = 0
         self._go = threading.Semaphore(0)
         self._stopped = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -61,13 +71,36 @@ class Hand:
         while self.go():
             pass
 
+    def go_to_commit(self, number: int) -> bool:
+        """Go on to before the next commit of what was written, or a later one; False if none."""
+        self._commits = number
+        while self.go():
+            if self.at == COMMIT:
+                return True
+        return False
+
+    def race(self, other: Hand) -> None:
+        """Stand where it stands while `other` does all that it can, then both go on to the end.
+
+        What the other needs and this one holds, it waits for: that is no hanging.
+        """
+        other.is_free = True
+        clock = time.pthread_getcpuclockid(other._thread.ident or 0)
+        other._go.release()
+        has_ended, spent_s = False, -1.0
+        while not has_ended and spent_s != (spent_s := _spent_s(clock)):
+            has_ended = other._stopped.acquire(timeout=IDLE_S)
+        self.finish()
+        if not has_ended and not other._stopped.acquire(timeout=PATIENCE_S):
+            raise AssertionError(f"{other.name} hangs after {other.at}")
+
     def kill(self) -> None:
         """Die where it stands."""
         self._left = 0
         self.finish()
 
     def _run(self) -> None:
-        _HERE.hand, _HERE.in_lane = self, 0
+        _HERE.hand, _HERE.in_transaction = self, 0
         self._go.acquire()
         try:
             self._die_if_told()
@@ -87,15 +120,35 @@ class Hand:
         if self._left is not None:
             self._left -= 1
         self._die_if_told()
-        if not _HERE.in_lane:
-            self._stopped.release()
-            self._go.acquire()
-            self._die_if_told()
+        if not _HERE.in_transaction and not self.is_free:
+            self._stand()
+
+    def reach_commit(self, *, has_written: bool) -> None:
+        """Commit nothing any more once dead; stand before it where a race wants it."""
+        if self.is_dead:
+            raise Killed("a process that is dead writes nothing")
+        self._commits -= has_written
+        if has_written and self._commits == 0:
+            self.at = COMMIT
+            self._stand()
+
+    def _stand(self) -> None:
+        self._stopped.release()
+        self._go.acquire()
+        self._die_if_told()
 
     def _die_if_told(self) -> None:
         if self._left is not None and self._left <= 0:
             self.is_dead = True
             raise Killed(self.at)
+
+
+def _spent_s(clock: int) -> float:
+    """Return the CPU time of a thread; nothing where it has ended."""
+    try:
+        return time.clock_gettime(clock)
+    except OSError:
+        return 0.0
 
 
 _HERE = threading.local()
@@ -108,52 +161,71 @@ def reach(point: str) -> None:
         hand.reach(point)
 
 
+def _before_commit(session: Session) -> None:
+    hand = getattr(_HERE, "hand", None)
+    if hand is not None:
+        has_written = session.info.get(WRITTEN) or session.new or session.dirty or session.deleted
+        hand.reach_commit(has_written=bool(has_written))
+
+
+def _after_flush(session: Session, _: object) -> None:
+    session.info[WRITTEN] = True
+
+
 @contextmanager
-def points() -> Iterator[None]:
+def points(note_call: Callable[..., None]) -> Iterator[None]:
     """Have hands stand at crash points and around each call to a provider.
 
-    No two of them are in one process: what one runs does not keep another from the same.
+    No two of them are in one process: what one runs does not keep another from the same, and
+    nobody's work is done in another's group.
+
+    Args:
+        note_call: is told of each call before it is made.
     """
-    send, put, transaction = Wire.send, GroupCommit.put, database.transaction
+    send, transaction = Wire.send, database.transaction
 
     def sent(self: Wire, *given: Any, **more: Any) -> Any:
         reach("before the call")
+        note_call(*given, **more)
         try:
             return send(self, *given, **more)
         finally:
             reach("after the call")
 
-    def put_in_lane(self: Any, *given: Any, **more: Any) -> Any:
-        # Others would wait for the lane in vain while its holder stands at a point.
-        _HERE.in_lane = getattr(_HERE, "in_lane", 0) + 1
-        try:
-            return put(self, *given, **more)
-        finally:
-            _HERE.in_lane -= 1
+    def put_alone(self: Any, item: Any, **_: Any) -> Any:
+        [answer], follow = self._flush([item])
+        follow()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @contextmanager
-    def of_the_living(**given: Any) -> Iterator[Any]:
-        hand = getattr(_HERE, "hand", None)
-        if hand is not None and hand.is_dead:
-            raise Killed("a process that is dead writes nothing")
+    def stood_in(**given: Any) -> Iterator[Any]:
         with transaction(**given) as session:
-            # Nor may it stand while it holds rows; the commit comes after this.
-            _HERE.in_lane = getattr(_HERE, "in_lane", 0) + 1
+            # Whoever stands here holds rows that others would wait for in vain.
+            _HERE.in_transaction = getattr(_HERE, "in_transaction", 0) + 1
             try:
                 yield session
             finally:
-                _HERE.in_lane -= 1
+                _HERE.in_transaction -= 1
 
     @contextmanager
     def alone(_: object) -> Iterator[bool]:
         yield True
 
     with ExitStack() as patches:
+        for happening, listener in (
+            ("before_commit", _before_commit),
+            ("after_flush", _after_flush),
+        ):
+            event.listen(Session, happening, listener)
+            patches.callback(event.remove, Session, happening, listener)
         for where, name, new in (
             (crash, "point", reach),
             (Wire, "send", sent),
-            (GroupCommit, "put", put_in_lane),
-            (database, "transaction", of_the_living),
+            (GroupCommit, "put", put_alone),
+            (database, "transaction", stood_in),
+            (together, "transaction", stood_in),
             (app, "_alone_here", alone),
         ):
             patches.enter_context(patch.object(where, name, new))

@@ -12,17 +12,22 @@ or never; the stand-in fails on command and the clock jumps.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from models.clock import now
 from models.tenants import Role, User
+from models.transactions import Provider
 from tests.factories import Customer, make_company
 from tests.simulation.crew import Hand
-from tests.simulation.steps import CARDS, STEPS, keep
+from tests.simulation.providers import Event
+from tests.simulation.scenes import SCENES
+from tests.simulation.steps import METHODS, STEPS, keep
 from tests.simulation.world import World
 from web.auth import tokens
 from worker import sessions
@@ -31,9 +36,10 @@ from worker.database import transaction
 ROUNDS, PATIENCE = 300, 12
 # Of the quiet at the end; a history needs about twenty.
 CALMS, CALM_H = 3, 73
-# Past every key, ladder and deadline that a history may have begun.
+# Past every key and deadline, and past each step of a ladder, that a history may have begun.
 CALMING = ("webhooks.fetch_missed", "janitor.sweep", "ladder.sweep", "methods.watch_expiry")
 # What beat rings for that finds work when days have passed.
+ALL = (*STEPS, *SCENES)
 AN_HOUR = timedelta(hours=1)
 BUGS = (
     "AttributeError",
@@ -90,8 +96,9 @@ class History:
         self.hands: list[Running] = []
         self.killed: list[bytes] = []
         self.seen: list[bytes] = []
-        self.events: list[dict[str, Any]] = []
-        self.late: list[dict[str, Any]] = []
+        self.events: list[Event] = []
+        self.late: list[Event] = []
+        self.good: set[str] = set()
         self.invoices: list[tuple[str, str]] = []
         self.company: Customer
         self._operator_id: UUID
@@ -121,7 +128,7 @@ class History:
     def _open_up(self) -> None:
         """Keep cards to begin with; nothing goes wrong yet."""
         for _ in range(2):
-            self._tell(keep(self, self.random.choice(CARDS)))
+            self._tell(keep(self, self.random.choice(METHODS)))
         while self._round():
             pass
 
@@ -131,9 +138,9 @@ class History:
         return Broken(f"seed {self.seed}, after\n{steps}\n{why}")
 
     def _step(self) -> None:
-        weights = [weight for weight, _ in STEPS]
+        weights = [weight for weight, _ in ALL]
         for _ in range(50):
-            [(_, step)] = self.random.choices(STEPS, weights)
+            [(_, step)] = self.random.choices(ALL, weights)
             done = step(self)
             if done is not None:
                 self._tell(f"{step.__name__}: {done}")
@@ -169,12 +176,20 @@ class History:
         if not hand.is_done:
             return f"{hand.name} at {hand.at}"
         self.hands.remove(running)
+        return f"{hand.name} {self.ended(hand, running.message)}"
+
+    def ended(self, hand: Hand, message: bytes | None = None) -> str:
+        """Return how a hand has ended.
+
+        Raises:
+            Broken: by an error.
+        """
         if hand.error is not None:
             raise self.broken("".join(traceback.format_exception(hand.error)))
-        if running.message is not None:
+        if message is not None:
             # Unacknowledged, the broker brings it again; else it may yet come twice.
-            (self.killed if hand.is_dead else self.seen).append(running.message)
-        return f"{hand.name} " + (f"killed at {hand.at}" if hand.is_dead else "done")
+            (self.killed if hand.is_dead else self.seen).append(message)
+        return f"killed at {hand.at}" if hand.is_dead else "done"
 
     def work_off(self, message: bytes, *, redelivered: bool = False) -> str:
         """Let a worker begin with a message."""
@@ -190,6 +205,12 @@ class History:
         self, path: str, body: Any = None, *, method: str = "POST", is_operator: bool = False
     ) -> tuple[int, Any]:
         """Ask the API as the company's owner or an operator; return status and answer."""
+        return self.asking(path, body, method=method, is_operator=is_operator)()
+
+    def asking(
+        self, path: str, body: Any = None, *, method: str = "POST", is_operator: bool = False
+    ) -> Callable[[], tuple[int, Any]]:
+        """Return what asks the API, for a hand to do."""
         self._sign_in()
         headers = {
             "Authorization": f"Bearer {self._tokens[is_operator]}",
@@ -197,11 +218,15 @@ class History:
             "Idempotency-Key": f"{self.random.getrandbits(64):x}",
             "Prefer": "respond-async",
         }
-        answer = self.world.app.test_client().open(
-            f"/api/v1/{path}", method=method, json=body, headers=headers
-        )
-        assert answer.status_code < 500, answer.text
-        return answer.status_code, answer.json
+
+        def ask() -> tuple[int, Any]:
+            answer = self.world.app.test_client().open(
+                f"/api/v1/{path}", method=method, json=body, headers=headers
+            )
+            assert answer.status_code < 500, answer.text
+            return answer.status_code, answer.json
+
+        return ask
 
     def _sign_in(self) -> None:
         if now() < self._signed_in_until - AN_HOUR:
@@ -215,6 +240,10 @@ class History:
                 tokens.issue(user_id=user_id, session_id=session_id, expires_at=row.expires_at)
             )
 
+    def any_provider(self) -> Provider:
+        """Choose one."""
+        return self.random.choice((Provider.STRIPE, Provider.PAYPAL))
+
     @property
     def company_id(self) -> UUID:
         return self.company.company_id
@@ -224,26 +253,30 @@ class History:
     def _calm_down(self) -> None:
         """No more faults and nothing new: all that is owed and late is done, however long."""
         self._tell("quiet, and no more events come" if self.events_are_lost else "quiet")
-        self.world.stripe.clear_faults()
+        for side in self.world.sides.values():
+            side.control.clear_faults()
         for running in list(self.hands):
             running.hand.finish()
             self.stood(running)
         for message in self.killed:
             self.world.put(message)
         self.killed.clear()
-        for _ in range(CALMS):
-            self._work_off_all()
-            self._pass(CALM_H * 3600)
         self._work_off_all()
+        for _ in range(CALMS):
+            self._pass(CALM_H * 3600)
+            if not self._work_off_all():
+                return  # three days in which nothing happens: nothing will
 
-    def _work_off_all(self) -> None:
-        waits = 0
+    def _work_off_all(self) -> bool:
+        """Work until nothing is owed any more; whether anything was."""
+        waits, has_worked = 0, False
         for _ in range(ROUNDS):
             if self._round():
+                has_worked = True
                 continue
             due = self.world.next_due()
             if due is None:
-                return
+                return has_worked
             waits += 1
             # What asks again and again waits for something that takes hours.
             least_s = 3600 * (waits // PATIENCE)
@@ -256,47 +289,42 @@ class History:
         if seconds >= AN_HOUR.total_seconds():
             self._settle_at_the_provider()
             for name in CALMING:
-                self._do(name, lambda name=name: self.world.ring(name))
+                self._do(name, partial(self.world.ring, name))
         self.world.sweep_due()
 
     def _settle_at_the_provider(self) -> None:
         """Let the banks decide what they have in hand: none takes for ever."""
-        book = self.world.stripe.book()
-        for intent in book["payment_intents"]:
-            if intent["status"] == "processing":
-                outcome = self.random.choice(("succeeded", "failed"))
-                self.world.stripe.settle(intent["id"], outcome=outcome)
-                self._tell(f"a payment of {intent['amount']} {outcome}")
-        for refund in book["refunds"]:
-            # Its charge counts it as given back already.
-            if refund["status"] in ("pending", "requires_action"):
-                status = self.random.choice(("succeeded", "failed"))
-                self.world.stripe.move_refund(refund["id"], status)
-                self._tell(f"a refund of {refund['amount']} {status}")
+        for side in self.world.sides.values():
+            for told in side.settle_all(self.random):
+                self._tell(told)
 
-    def _round(self) -> bool:
-        """Work off what waits and deliver what is late; whether there was anything."""
+    def work_round(self) -> bool:
+        """Work off what waits now; whether there was anything."""
         messages = [
             self.world.take(queue)
             for queue, number in self.world.waiting().items()
             for _ in range(number)
         ]
         for message in messages:
-            self._do(
-                self.world.name_of(message),
-                lambda m=message: self.world.handle(m, redelivered=False),
-            )
+            work = partial(self.world.handle, message, redelivered=False)
+            self._do(self.world.name_of(message), work)
+        return bool(messages)
+
+    def _round(self) -> bool:
+        """Work off what waits and deliver what is late; whether there was anything."""
+        has_worked = self.work_round()
         self.late += self.world.new_events()
         late, self.late = ([], self.late) if self.events_are_lost else (self.late, [])
         for event in late:
-            self._do(event["type"], lambda event=event: self.world.deliver(event))
-        if late:
-            self.world.stripe.taken([event["id"] for event in late])
-        return bool(messages or late)
+            self._do(event.type, partial(self.world.deliver, event))
+        self.world.taken(late)
+        return has_worked or bool(late)
 
-    def _do(self, name: str, work: Any) -> None:
-        running = Running(Hand(name, work))
-        self.hands.append(running)
-        running.hand.finish()
-        self.stood(running)
+    def _do(self, name: str, work: Callable[[], object]) -> None:
+        """Do all of something at once, with nothing in between: that needs no hand."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  whatever it is, the history explains it
+            trace = "".join(traceback.format_exception(error))
+            raise self.broken(f"{name}: {trace}") from None
         self._look()

@@ -12,10 +12,11 @@ from sqlalchemy import select
 from models.clock import now
 from models.disputes import Dispute
 from models.invoices import Invoice
-from models.methods import PaymentMethod
+from models.methods import MethodType, PaymentMethod
 from models.refunds import Refund
 from models.transactions import SETTLED, Provider, Status, Transaction
 from sandbox.standin.control import Refused
+from tests.simulation.providers import Side
 from worker.database import transaction
 
 if TYPE_CHECKING:
@@ -37,38 +38,28 @@ CARDS = (
     "pm_sandbox_decline_no_such_code",
     "pm_card_chargeDeclined",
 )
+WALLETS = (
+    "sandbox_payer",
+    "sandbox_payer",
+    "sandbox_pending",
+    "sandbox_denied_5120",
+    "sandbox_instrument_declined",
+    "sandbox_payer_action_required",
+    "sandbox_transaction_refused",
+)
+GOOD = frozenset({"pm_card_visa", "pm_card_mastercard", "sandbox_payer"})
+# Nobody declines these.
+METHODS = (*(("card", token) for token in CARDS), *(("paypal", token) for token in WALLETS))
+WHOLE = ("HUF", "JPY")
+# Nobody asks for parts of these, for PayPal takes none.
 PRICES = {
     "INR": ("100.00", "0.50", "33.33"),
     "USD": ("9.99", "100.00"),
     "JPY": ("1200", "100"),
     "KWD": ("10.50", "100.00"),
+    "HUF": ("3500", "200"),
+    "EUR": ("100.00", "0.99"),
 }
-DECLINES = (
-    "insufficient_funds",
-    "generic_decline",
-    "processing_error",
-    "expired_card",
-    "fraudulent",
-)
-FAULTS = (
-    {"kind": "drop_after"},
-    {"kind": "drop_after", "path": "/v1/payment_intents*"},
-    {"kind": "drop_after", "path": "/v1/refunds"},
-    {"kind": "drop_before"},
-    {"kind": "timeout_after", "delay_ms": 3, "path": "/v1/payment_intents*"},
-    {"kind": "timeout_before", "delay_ms": 3},
-    {"kind": "server_error", "executed": True},
-    {"kind": "server_error", "executed": False},
-    {"kind": "key_in_use"},
-    {"kind": "rate_limit"},
-    {"kind": "rate_limit", "count": 9},
-    {"kind": "lock_timeout", "count": 4},
-    {"kind": "slow", "delay_ms": 2},
-    {"kind": "drop_before", "method": "GET"},
-    {"kind": "server_error", "method": "GET", "count": 2},
-    {"kind": "refund_pending"},
-    {"kind": "refund_failed"},
-)
 JUMPS_S = (
     1,
     30,
@@ -90,8 +81,8 @@ Step = Callable[["History"], str | None]
 # --- Customers
 
 
-def bill(history: History) -> str:
-    currency = history.random.choice(sorted(PRICES))
+def bill(history: History, currency: str = "") -> str:
+    currency = currency or history.random.choice(sorted(PRICES))
     price = history.random.choice(PRICES[currency])
     line = {"description": "Seats", "quantity": 1, "unit_amount": price}
     status, answer = history.ask("invoices", {"lines": [line], "currency": currency})
@@ -100,20 +91,23 @@ def bill(history: History) -> str:
     return f"{price} {currency}: {status}"
 
 
-def buy(history: History) -> str:
-    """Bill and pay at once."""
-    billed = bill(history)
+def buy(history: History, method: PaymentMethod | None = None, currency: str = "") -> str:
+    """Bill and pay at once, with a chosen method if one is given."""
+    billed = bill(history, currency)
     invoice_id, price = history.invoices[-1]
-    return f"{billed}, {_pay(history, invoice_id, price)}"
+    return f"{billed}, {_pay(history, invoice_id, price, method)}"
 
 
 def keep_a_card(history: History) -> str:
-    return keep(history, history.random.choice(CARDS))
+    return keep(history, history.random.choice(METHODS))
 
 
-def keep(history: History, token: str) -> str:
-    """Keep a card, whichever it is."""
-    status, _ = history.ask("payment-methods", {"type": "card", "token": token})
+def keep(history: History, method: tuple[str, str]) -> str:
+    """Keep a card or a wallet, whichever it is."""
+    kind, token = method
+    status, answer = history.ask("payment-methods", {"type": kind, "token": token})
+    if status == 202 and token in GOOD:
+        history.good.add(answer["id"])
     return f"{token}: {status}"
 
 
@@ -123,41 +117,45 @@ def pay(history: History) -> str | None:
     return _pay(history, *history.random.choice(history.invoices))
 
 
-def _pay(history: History, invoice_id: str, price: str) -> str:
+def _pay(history: History, invoice_id: str, price: str, method: PaymentMethod | None = None) -> str:
     body: dict[str, Any] = {"invoice_id": invoice_id, "amount": price}
-    if (methods := _methods(history)) and history.random.random() < 0.9:
+    if method is not None:
+        body["payment_method_id"] = str(method.id)
+    elif (methods := methods_of(history)) and history.random.random() < 0.8:
         body["payment_method_id"] = str(history.random.choice(methods).id)
         body["off_session"] = history.random.random() < 0.3
+    elif history.random.random() < 0.6:
+        body |= {"provider": "paypal", "save_method": history.random.random() < 0.3}
     status, answer = history.ask("payments/create-intent", body)
     return f"invoice {history.invoices.index((invoice_id, price))}: {status} {_short(answer)}"
 
 
 def refund(history: History) -> str | None:
-    payment = _choose(history, _mostly(history, SETTLED))
+    payment = choose(history, mostly(history, SETTLED))
     if payment is None:
         return None
     share = history.random.choice((Decimal(1), Decimal("0.6"), Decimal("0.25")))
-    places = Decimal(1) if payment.currency == "JPY" else Decimal("0.01")
+    places = Decimal(1) if payment.currency in WHOLE else Decimal("0.01")
     amount = str((payment.amount * share).quantize(places))
     status, answer = history.ask(f"payments/{payment.id}/refund", {"amount": amount})
-    return f"{amount} of payment {_number(history, payment)}: {status} {_short(answer)}"
+    return f"{amount} of payment {number_of(history, payment)}: {status} {_short(answer)}"
 
 
 def retry(history: History) -> str | None:
-    payment = _choose(history, _mostly(history, (Status.FAILED, Status.REQUIRES_ACTION)))
+    payment = choose(history, mostly(history, (Status.FAILED, Status.REQUIRES_ACTION)))
     if payment is None:
         return None
     body = {}
-    if (methods := _methods(history)) and history.random.random() < 0.5:
+    if (methods := methods_of(history)) and history.random.random() < 0.5:
         body = {"payment_method_id": str(history.random.choice(methods).id)}
     verb = "retry" if history.random.random() < 0.7 else "resume"
     status, answer = history.ask(f"payments/{payment.id}/{verb}", body if verb == "retry" else {})
-    return f"{verb} payment {_number(history, payment)}: {status} {_short(answer)}"
+    return f"{verb} payment {number_of(history, payment)}: {status} {_short(answer)}"
 
 
 def change_a_card(history: History) -> str | None:
-    methods = _methods(history)
-    one = _choose(history, methods)
+    methods = methods_of(history)
+    one = choose(history, methods)
     if one is None:
         return None
     path = f"payment-methods/{one.id}"
@@ -165,8 +163,9 @@ def change_a_card(history: History) -> str | None:
     if what == "remove":
         status, _ = history.ask(path, method="DELETE")
     elif what == "replace":
+        tokens = WALLETS if one.type is MethodType.PAYPAL else CARDS
         status, _ = history.ask(
-            f"{path}/replace", {"type": "card", "token": history.random.choice(CARDS)}
+            f"{path}/replace", {"type": one.type, "token": history.random.choice(tokens)}
         )
     else:
         status, _ = history.ask(f"{path}/default", {})
@@ -182,7 +181,7 @@ def change_the_policy(history: History) -> str:
 
 def answer_a_dispute(history: History) -> str | None:
     disputes = _disputes(history)
-    one = _choose(history, disputes)
+    one = choose(history, disputes)
     if one is None:
         return None
     if history.random.random() < 0.5:
@@ -213,18 +212,18 @@ def record_a_transfer(history: History) -> str | None:
 
 
 def reverse_a_transfer(history: History) -> str | None:
-    payments = [p for p in _payments(history) if p.payment_method == Provider.BANK_TRANSFER]
-    payment = _choose(history, payments)
+    payments = [p for p in payments_of(history) if p.payment_method == Provider.BANK_TRANSFER]
+    payment = choose(history, payments)
     if payment is None:
         return None
     body = {"reason": "a mistake"}
     status, answer = history.ask(f"payments/{payment.id}/reverse", body, is_operator=True)
-    return f"payment {_number(history, payment)}: {status} {_short(answer)}"
+    return f"payment {number_of(history, payment)}: {status} {_short(answer)}"
 
 
 def settle_a_review(history: History) -> str | None:
-    reviews = [p for p in _payments(history) if p.status == Status.NEEDS_REVIEW]
-    payment = _choose(history, reviews)
+    reviews = [p for p in payments_of(history) if p.status == Status.NEEDS_REVIEW]
+    payment = choose(history, reviews)
     if payment is None:
         return None
     outcome = history.random.choice(("succeeded", "failed", "canceled"))
@@ -234,7 +233,7 @@ def settle_a_review(history: History) -> str | None:
     status, answer = history.ask(
         f"operations/reviews/payments/{payment.id}/settle", body, is_operator=True
     )
-    return f"payment {_number(history, payment)} {outcome}: {status} {_short(answer)}"
+    return f"payment {number_of(history, payment)} {outcome}: {status} {_short(answer)}"
 
 
 def replay_the_dead(history: History) -> str:
@@ -246,85 +245,105 @@ def replay_the_dead(history: History) -> str:
 
 
 def authenticate(history: History) -> str | None:
-    payment = _choose(history, _payments(history, has_intent=True))
+    payment = choose(history, mostly(history, (Status.REQUIRES_ACTION, Status.FAILED)))
+    if payment is None or payment.provider_transaction_id is None:
+        return None
+    told = _deed(lambda: _side(history, payment).authenticate(payment, history.random))
+    return told and f"payment {number_of(history, payment)}: {told}"
+
+
+def come_back(history: History) -> str | None:
+    """Come back from PayPal's page, having approved or not."""
+    found = [p for p in payments_of(history) if p.payment_method == Provider.PAYPAL]
+    payment = choose(history, found)
     if payment is None:
         return None
-    is_success = history.random.random() < 0.7
-    told = _deed(
-        lambda: history.world.stripe.authenticate(
-            payment.provider_transaction_id or "", is_success=is_success
-        )
-    )
-    return told and f"payment {_number(history, payment)} {is_success}: {told}"
+    status, answer = history.ask(f"payments/{payment.id}/capture", {})
+    return f"payment {number_of(history, payment)}: {status} {_short(answer)}"
+
+
+def give_up(history: History) -> str | None:
+    payment = choose(history, mostly(history, (Status.REQUIRES_ACTION,)))
+    if payment is None:
+        return None
+    status, answer = history.ask(f"payments/{payment.id}/cancel", {})
+    return f"payment {number_of(history, payment)}: {status} {_short(answer)}"
 
 
 def settle(history: History) -> str | None:
-    payment = _choose(history, _payments(history, has_intent=True))
+    payment = choose(history, payments_of(history, has_intent=True))
     if payment is None:
         return None
     outcome = history.random.choice(("succeeded", "failed"))
-    told = _deed(
-        lambda: history.world.stripe.settle(payment.provider_transaction_id or "", outcome=outcome)
-    )
-    return told and f"payment {_number(history, payment)} {outcome}: {told}"
+    told = _deed(lambda: _side(history, payment).settle(payment, outcome))
+    return told and f"payment {number_of(history, payment)} {outcome}"
 
 
 def refund_at_the_dashboard(history: History) -> str | None:
-    payment = _choose(history, _mostly(history, SETTLED))
+    payment = choose(history, mostly(history, SETTLED))
     if payment is None:
         return None
     status = history.random.choice(("succeeded", "pending"))
     amount = history.random.choice((50, 100, 200))
-    told = _deed(
-        lambda: history.world.stripe.refund(
-            payment_intent=payment.provider_transaction_id, amount=amount, status=status
-        )
-    )
-    return told and f"{amount} of payment {_number(history, payment)} {status}: {told}"
+    told = _deed(lambda: _side(history, payment).refund(payment, amount, status))
+    return told and f"{amount} of payment {number_of(history, payment)} {status}"
 
 
 def dispute(history: History) -> str | None:
-    payment = _choose(history, _mostly(history, SETTLED))
+    payment = choose(history, mostly(history, SETTLED))
     if payment is None:
         return None
     reason = history.random.choice(("fraudulent", "inquiry", "product_not_received"))
-    told = _deed(
-        lambda: history.world.stripe.dispute(
-            payment_intent=payment.provider_transaction_id, reason=reason
-        )
-    )
-    return told and f"payment {_number(history, payment)} {reason}: {told}"
+    told = _deed(lambda: _side(history, payment).dispute(payment, reason))
+    return told and f"payment {number_of(history, payment)} {reason}"
 
 
 def end_a_dispute(history: History) -> str | None:
     disputes = _disputes(history)
-    one = _choose(history, disputes)
+    one = choose(history, disputes)
     if one is None:
         return None
     status = history.random.choice(("won", "lost", "warning_closed", "needs_response"))
-    told = _deed(lambda: history.world.stripe.end_dispute(one.provider_dispute_id, status))
-    return told and f"dispute {disputes.index(one)} {status}: {told}"
+    told = _deed(lambda: history.world.sides[one.provider].end_dispute(one, status))
+    return told and f"dispute {disputes.index(one)} {status}"
 
 
 def move_a_refund(history: History) -> str | None:
     with transaction(company_id=history.company_id) as session:
-        query = select(Refund).where(Refund.provider_refund_id.is_not(None)).order_by(Refund.id)
-        found = list(session.scalars(query))
-    one = _choose(history, found)
-    if one is None:
+        query = (
+            select(Refund, Transaction.payment_method)
+            .join(Transaction, Transaction.id == Refund.transaction_id)
+            .where(Refund.provider_refund_id.is_not(None))
+            .order_by(Refund.id)
+        )
+        found = list(session.execute(query).tuples())
+    if not found:
         return None
+    number = history.random.randrange(len(found))
+    one, provider = found[number]
     status = history.random.choice(("succeeded", "failed"))
-    told = _deed(lambda: history.world.stripe.move_refund(one.provider_refund_id or "", status))
-    return told and f"refund {found.index(one)} {status}: {told}"
+    told = _deed(lambda: history.world.sides[provider].move_refund(one, status))
+    return told and f"refund {number} {status}"
+
+
+def _side(history: History, payment: Transaction) -> Side:
+    """Return where a payment is made.
+
+    Raises:
+        Refused: a bank transfer is made at neither.
+    """
+    side = history.world.sides.get(payment.payment_method)
+    if side is None:
+        raise Refused("there is no page for it")
+    return side
 
 
 def _deed(work: Callable[[], object]) -> str | None:
     """Do it at the stand-in; None where it is not possible there."""
     try:
-        work()
+        return str(work())
     except Refused:
         return None
-    return "done"
 
 
 # --- Workers, the broker and the provider's events
@@ -383,7 +402,7 @@ def lose_an_event(history: History) -> str | None:
     if not history.late:
         return None
     event = history.late.pop(history.random.randrange(len(history.late)))
-    return f"{event['type']}"
+    return event.type
 
 
 def lose_the_broker(history: History) -> str:
@@ -397,15 +416,15 @@ def deliver(history: History) -> str | None:
         return None
     event = history.late.pop(history.random.randrange(len(history.late)))
     history.events.append(event)
-    history.world.stripe.taken([event["id"]])
-    return history.start(event["type"], lambda: history.world.deliver(event))
+    history.world.taken([event])
+    return history.start(event.type, lambda: history.world.deliver(event))
 
 
 def deliver_again(history: History) -> str | None:
     if not history.events:
         return None
     event = history.random.choice(history.events)
-    return history.start(event["type"], lambda: history.world.deliver(event))
+    return history.start(event.type, lambda: history.world.deliver(event))
 
 
 def _hear(history: History) -> None:
@@ -421,19 +440,22 @@ def beat(history: History) -> str:
 
 
 def fault(history: History) -> str:
-    chosen = dict(history.random.choice(FAULTS))
-    history.world.stripe.fault(**chosen)
-    return str(chosen)
+    side = history.random.choice(list(history.world.sides.values()))
+    chosen = dict(history.random.choice(side.faults))
+    side.control.fault(**chosen)
+    return f"{side.name} {chosen}"
 
 
 def decline(history: History) -> str:
-    code = history.random.choice(DECLINES)
-    history.world.stripe.fault("decline", decline_code=code)
+    side = history.random.choice(list(history.world.sides.values()))
+    code = history.random.choice(side.declines)
+    side.control.fault("decline", decline_code=code)
     return code
 
 
 def mend(history: History) -> str:
-    history.world.stripe.clear_faults()
+    for side in history.world.sides.values():
+        side.control.clear_faults()
     return "no faults"
 
 
@@ -459,7 +481,9 @@ STEPS: tuple[tuple[float, Step], ...] = (
     (0.3, replay_the_dead),
     (1.2, dispute),
     (1, end_a_dispute),
-    (2, authenticate),
+    (4, authenticate),
+    (2, come_back),
+    (0.7, give_up),
     (1.5, settle),
     (1, refund_at_the_dashboard),
     (1.5, move_a_refund),
@@ -482,7 +506,7 @@ STEPS: tuple[tuple[float, Step], ...] = (
 )
 
 
-def _methods(history: History) -> list[PaymentMethod]:
+def methods_of(history: History) -> list[PaymentMethod]:
     with transaction(company_id=history.company_id) as session:
         query = select(PaymentMethod).where(PaymentMethod.is_active).order_by(PaymentMethod.id)
         return list(session.scalars(query))
@@ -493,7 +517,7 @@ def _disputes(history: History) -> list[Dispute]:
         return list(session.scalars(select(Dispute).order_by(Dispute.id)))
 
 
-def _payments(history: History, *, has_intent: bool = False) -> list[Transaction]:
+def payments_of(history: History, *, has_intent: bool = False) -> list[Transaction]:
     with transaction(company_id=history.company_id) as session:
         query = select(Transaction).order_by(Transaction.id)
         if has_intent:
@@ -501,21 +525,21 @@ def _payments(history: History, *, has_intent: bool = False) -> list[Transaction
         return list(session.scalars(query))
 
 
-def _mostly(history: History, statuses: Collection[Status]) -> list[Transaction]:
+def mostly(history: History, statuses: Collection[Status]) -> list[Transaction]:
     """Return the payments that can be chosen with sense; now and then it is done without."""
-    found = _payments(history)
+    found = payments_of(history)
     if history.random.random() < 0.1:
         return found
     return [payment for payment in found if payment.status in statuses]
 
 
-def _choose(history: History, rows: list[Any]) -> Any:
+def choose(history: History, rows: list[Any]) -> Any:
     return history.random.choice(rows) if rows else None
 
 
-def _number(history: History, payment: Transaction) -> int:
+def number_of(history: History, payment: Transaction) -> int:
     """Return a payment's number in this history, which is the same each time."""
-    ids: list[UUID] = [each.id for each in _payments(history)]
+    ids: list[UUID] = [each.id for each in payments_of(history)]
     return ids.index(payment.id)
 
 

@@ -8,10 +8,9 @@ import time
 
 import pytest
 
+from tests.flows.paypal_till import forget_settings
 from tests.simulation.batch import run_batch
-from tests.simulation.world import SETTINGS, World
-from worker.gateways import gateway_for
-from worker.settings import settings
+from tests.simulation.world import World, environ_of
 
 HALVES = (0, 1)
 # One a test process, where there are two.
@@ -22,18 +21,16 @@ BATCH = 10
 
 
 @pytest.fixture
-def world(migrated, redis_url, own_sandbox, monkeypatch):
-    for name, value in {**SETTINGS, "STRIPE_API_BASE": own_sandbox.url}.items():
+def world(migrated, redis_url, own_sandbox, own_paypal, monkeypatch):
+    for name, value in environ_of(own_sandbox, own_paypal).items():
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    gateway_for.cache_clear()
-    made = World(own_sandbox.control, redis_url)
+    forget_settings()
+    made = World(own_sandbox, own_paypal, redis_url)
     with made.running():
         yield made
     made.clean()
     monkeypatch.undo()
-    settings.cache_clear()
-    gateway_for.cache_clear()
+    forget_settings()
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
-"""What a history happens in: real servers, the stand-in for Stripe, and a clock of its own."""
+"""What a history happens in: real servers, both stand-ins, and a clock of its own."""
 
 from __future__ import annotations
 
 import logging
 import random
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,31 +16,26 @@ from uuid import UUID
 import orjson
 import redis
 import sqlalchemy
-import urllib3
 from sqlalchemy import func, select
 
 from models import clock
 from models.base import Base
 from models.outbox import Owed, OwedStatus
 from models.schema import upgrade
-from sandbox.standin.control import Refused
-from sandbox.stripe.control import Control
-from sandbox.stripe.deliveries import signature
 from schedules.beat import entries
+from tests.sandbox_fixture import PayPalProcess, SandboxProcess
 from tests.simulation import crew
+from tests.simulation.providers import Event, PayPalSide, Side, StripeSide
 from web.app import create_app
-from web.webhooks.stripe import SIGNATURE
 from worker import app as worker_app
 from worker import breaker, sweeper
 from worker.app import app
 from worker.database import engine, transaction
 from worker.queues import SUBJECTS
-from worker.settings import settings
+from worker.settings import Settings, settings
 
 TICK = timedelta(milliseconds=1)
 # How far the clock goes each time it is read, so that no two things happen at once.
-PAUSED = "http://127.0.0.1:9/webhooks"
-# Where the stand-in would send events: they are fetched from it instead.
 NOW_S = "simulation:now_s"
 REDIS_TIME = "redis.call('TIME')"
 OUR_TIME = f"{{redis.call('GET', '{NOW_S}'), 0}}"
@@ -47,43 +44,44 @@ SETTINGS = {
     "RATE_LIMIT": "1000000 per minute",
     "LOGIN_RATE_LIMIT": "1000000 per minute",
     "WAIT_S": "0.001",
+    # As in production: other tests have no breaker.
+    "BREAKER_FAILURES": str(Settings.breaker_failures),
     "STRIPE_WEBHOOK_KEY": "whsec_simulation",
+    "PAYPAL_WEBHOOK_ID": PayPalProcess.webhook_id,
 }
+# One request of these has one key, however often it is sent: with another it would pay again.
+MOVES_MONEY = re.compile(
+    r".*(/v1/payment_intents|/v1/refunds|/v2/checkout/orders|/v2/payments/captures/[^/]+/refund)"
+)
+KEYS = ("Idempotency-Key", "PayPal-Request-Id")
 
 
-class Lean(Control):
-    """The stand-in's control for a fifth of what requests costs by itself."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._pool = urllib3.PoolManager()
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask for `/sandbox/<path>`."""
-        sent = None if body is None else orjson.dumps(body)
-        answer = self._pool.request(method, f"{self.url}/sandbox/{path}", body=sent)
-        told = orjson.loads(answer.data)
-        if answer.status >= 400:
-            raise Refused(told["error"]["message"])
-        return told
+def environ_of(stripe: SandboxProcess, paypal: PayPalProcess) -> dict[str, str]:
+    """Return the settings of a process that lives in such a world."""
+    return SETTINGS | {
+        "STRIPE_API_BASE": stripe.url,
+        "PAYPAL_API_BASE": paypal.url,
+        "PAYPAL_TRUST_STORE": str(paypal.folder / "root.pem"),
+    }
 
 
 class World:
     """The servers and the processes on them, which stand still until a history moves them.
 
     Args:
-        stripe: a stand-in of this world's own.
+        stripe: a stand-in of this world's own, as is `paypal`.
     """
 
-    def __init__(self, stripe: Control, redis_url: str) -> None:
-        self.stripe = Lean(stripe.url)
+    def __init__(self, stripe: SandboxProcess, paypal: PayPalProcess, redis_url: str) -> None:
+        self.stripe, self.paypal = StripeSide(stripe), PayPalSide(paypal)
+        self.sides: dict[str, Side] = {side.name: side for side in (self.stripe, self.paypal)}
+        self.keys: dict[tuple[str, bytes | str | None], set[str]] = defaultdict(set)
         self.redis: redis.Redis = redis.Redis.from_url(redis_url)
         self.errors: list[str] = []
         self.moment = datetime.now(UTC)
         upgrade(engine())
         app.loader.import_default_modules()
         self.app = create_app()
-        self._events_seen = 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -95,7 +93,7 @@ class World:
             return count_failure(session, owed_id, error, on_failure)
 
         with ExitStack() as held:
-            held.enter_context(crew.points())
+            held.enter_context(crew.points(self._note_call))
             held.enter_context(patch.object(worker_app, "_count_failure", told))
             # Between two tries within a call nothing else moves.
             held.enter_context(patch("tenacity.nap.time"))
@@ -108,6 +106,18 @@ class World:
             clock.advance_by(self._offset)
             held.callback(clock.advance_by, timedelta)
             yield
+
+    def _note_call(self, method: str, url: str, *, headers: Any, body: Any, **_more: Any) -> None:
+        if method == "POST" and MOVES_MONEY.fullmatch(url):
+            self.keys[url, body].update(headers[name] for name in KEYS if name in headers)
+
+    def keys_changed(self) -> list[str]:
+        """Return the requests that were sent under more than one key."""
+        return [
+            f"{url} was sent under {sorted(keys)}"
+            for (url, _), keys in self.keys.items()
+            if keys and len(keys) > 1
+        ]
 
     def monotonic(self) -> float:
         """Return this world's seconds, for who counts them."""
@@ -124,21 +134,22 @@ class World:
             for table in Base.metadata.tables.values():
                 connection.execute(table.delete())
             connection.execute(sqlalchemy.text("SET FOREIGN_KEY_CHECKS = 1"))
-        self.stripe.reset()
-        self.stripe.webhooks(url=PAUSED, is_paused=True)
-        self._events_seen = 0
+        for side in self.sides.values():
+            side.reset()
+        self.keys.clear()
 
     def begin(self, seed: int) -> None:
         """Begin a history: nothing is in Redis, and all clocks tell the same."""
         random.seed(seed)  # of the jitter in what waits
-        self.moment = datetime.fromtimestamp(self.stripe.clock()["now"], UTC)
+        self.moment = datetime.fromtimestamp(self.stripe.control.clock()["now"], UTC)
         self.flush_broker()
         breaker.breaker_of.cache_clear()
         self.errors.clear()
 
     def advance(self, seconds: int) -> None:
         """Set all clocks forward."""
-        self.stripe.advance(seconds)
+        for side in self.sides.values():
+            side.control.advance(seconds)
         self.moment += timedelta(seconds=seconds)
         self._tell_redis()
 
@@ -156,7 +167,7 @@ class World:
 
     def take(self, queue: str) -> bytes:
         """Take the oldest message of a queue from the broker."""
-        return self.redis.rpop(queue)  # type: ignore[no-any-return, return-value]
+        return self.redis.rpop(queue)  # type: ignore[return-value]
 
     def put(self, message: bytes) -> None:
         """Bring a message back, or bring it twice."""
@@ -202,21 +213,21 @@ class World:
 
     # --- Events
 
-    def new_events(self) -> list[dict[str, Any]]:
-        """Return the provider's events since the last call."""
-        found = self.stripe.events(after=self._events_seen)
-        self._events_seen += len(found)
-        return found
+    def new_events(self) -> list[Event]:
+        """Return the providers' events since the last call."""
+        return [event for side in self.sides.values() for event in side.new_events()]
 
-    def deliver(self, event: dict[str, Any]) -> None:
+    def taken(self, events: list[Event]) -> None:
+        """Have the providers know that these were delivered."""
+        for side in self.sides.values():
+            if ids := [event.id for event in events if event.provider is side]:
+                side.control.taken(ids)
+
+    def deliver(self, event: Event) -> None:
         """Bring an event to the door, signed now."""
-        body = orjson.dumps(event)
-        at = int(clock.now().timestamp())
-        signed = signature(body, settings().stripe_webhook_key.encode(), at)
+        body, headers = event.provider.delivery(event)
         answer = self.app.test_client().post(
-            "/api/v1/webhooks/stripe",
-            data=body,
-            headers={SIGNATURE: signed, "Content-Type": "application/json"},
+            f"/api/v1/webhooks/{event.provider.name}", data=body, headers=headers
         )
         assert answer.status_code == 200, answer.text
 
