@@ -58,7 +58,8 @@ def _whole(value: Any) -> Any:
 
 
 Hours = Annotated[
-    StrictInt, BeforeValidator(_whole), Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H)
+    # In this order, or the document loses the bounds.
+    StrictInt, Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H), BeforeValidator(_whole)
 ]
 
 
