@@ -19,6 +19,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
 from models.base import Id, Moment, across_companies
+from models.dunning import DECLINE_IN_REVIEW
 
 # How many of one kind a sweep takes up; the next one takes more.
 MOST = 200
@@ -227,6 +228,18 @@ def ended_reviews(session: Session) -> Sequence[Review]:
         f"SELECT a.subject_id AS id, a.company_id, a.subject AS noun FROM ({_TOLD}) a"
         f" LEFT JOIN ({_REVIEWED}) r ON r.id = a.subject_id"
         f" WHERE r.id IS NULL AND a.subject_id IS NOT NULL LIMIT {MOST}",
+    )
+
+
+def ended_declines(session: Session) -> Sequence[Review]:
+    """Return the declines with an open alert about which nobody needs to do anything any more."""
+    return _reviews(
+        session,
+        "SELECT a.subject_id AS id, a.company_id, 'decline' AS noun FROM alerts a"
+        f" WHERE a.kind = '{DECLINE_IN_REVIEW}' AND a.resolved_at IS NULL AND NOT EXISTS ("
+        "SELECT 1 FROM transactions x JOIN invoices i ON i.id = x.invoice_id"
+        " WHERE x.id = a.subject_id AND x.status = 'failed' AND x.dunning = 'in_review'"
+        f" AND i.status = 'open') LIMIT {MOST}",
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from models import loose_ends
 from models.clock import now
+from models.dunning import DECLINE_IN_REVIEW
 from models.loose_ends import (
     ABANDONED,
     AT_WORK,
@@ -42,6 +43,10 @@ ASK_EVERY = timedelta(hours=1)
 # Banks take up to ten working days to give money back.
 REFUND_PATIENCE = timedelta(days=14)
 SWEPT = Cause(why="found by the janitor")
+_ENDED = (
+    (KIND, loose_ends.ended_reviews),
+    (DECLINE_IN_REVIEW, loose_ends.ended_declines),
+)
 
 
 @periodic("janitor.sweep")
@@ -53,8 +58,9 @@ def sweep() -> None:
             in_transaction(_tie_up, found.company_id, end, found, before)
     for review in in_transaction(loose_ends.untold_reviews, None):
         in_transaction(_tell_review, review.company_id, review)
-    for review in in_transaction(loose_ends.ended_reviews, None):
-        in_transaction(_end_review, review.company_id, review)
+    for kind, ended in _ENDED:
+        for review in in_transaction(ended, None):
+            in_transaction(_end_review, review.company_id, kind, review)
 
 
 def _before(end: LooseEnd, moment: datetime) -> datetime:
@@ -110,5 +116,5 @@ def _tell_review(session: Session, review: Review) -> None:
         tell(session, row, row.error_message or "its state could not be told")
 
 
-def _end_review(session: Session, review: Review) -> None:
-    resolve(session, f"{KIND}:{review.id}", why=f"The {review.noun} needs no review any more.")
+def _end_review(session: Session, kind: str, review: Review) -> None:
+    resolve(session, f"{kind}:{review.id}", why=f"The {review.noun} needs no review any more.")

@@ -375,6 +375,17 @@ def test_what_came_to_need_a_review_is_told_once_and_over_when_it_is_settled(sho
         assert open_of_invoice(session, invoice.id) is None
 
 
+def test_a_decline_in_review_is_over_when_another_payment_has_paid_the_invoice(shop):
+    refused = shop.pay(shop.card("pm_sandbox_decline_code_nobody_knows"))
+    sweep()
+    [raised] = alerts_about(refused)
+    assert (raised.kind, raised.resolved_at) == ("decline_in_review", None)
+    shop.pay(shop.card(), invoice_id=shop.payment(refused).invoice_id)
+    sweep()
+    [raised] = alerts_about(refused)
+    assert raised.resolved_at is not None
+
+
 def test_a_dead_debt_holds_what_it_is_about_until_it_is_dismissed(shop):
     payment_id = shop.owe(shop.card())
     with transaction() as session:
