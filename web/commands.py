@@ -108,6 +108,12 @@ def company_add(name: str, email: str, tenant_id: UUID | None, currency: str) ->
     """Add a company."""
     tenant_id, company_id = people.add_company(name, email, currency, tenant_id)
     click.echo(f"tenant {tenant_id}\ncompany {company_id}")
+    if not people.has_platform():
+        click.echo(
+            "Nobody sees the system's own alerts yet. If this tenant runs the installation: "
+            f"flask --app web.app tenant-platform {tenant_id}",
+            err=True,
+        )
 
 
 @click.command("tenant-platform")

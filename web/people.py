@@ -100,6 +100,12 @@ def set_platform(tenant_id: UUID, *, is_platform: bool) -> str:
     return in_transaction(set_it, None)
 
 
+def has_platform() -> bool:
+    """Return whether there is a tenant whose operators see what is no company's."""
+    platform = select(Tenant.id).where(Tenant.is_platform).limit(1)
+    return in_transaction(lambda session: session.scalar(platform) is not None, None)
+
+
 def add_user(
     email: str,
     password: str,

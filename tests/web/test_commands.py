@@ -65,7 +65,7 @@ def test_there_is_no_demo_company_in_production(run, monkeypatch):
 
 def test_a_company_and_its_users_are_added(run, visitor):
     added = run("company-add", "Acme", "bills@example.com", "--currency", "EUR")
-    words = dict(line.split() for line in added.output.splitlines())
+    words = dict(line.split() for line in added.stdout.splitlines())
     email = f"{new_id()}@example.com"
     secret = ("--password", PASSWORD)
     owner = run("user-add", email, "--role", "owner", "--company-id", words["company"], *secret)
@@ -169,7 +169,7 @@ def test_a_database_that_is_away_is_one_sentence(use, database):
 def test_ids_are_ids(run):
     customer = make_company()
     result = run("company-add", "B", "b@example.com", "--tenant-id", customer.tenant_id)
-    assert UUID(result.output.split()[-1])
+    assert UUID(result.stdout.split()[-1])
     assert run("company-add", "B", "b@example.com", "--tenant-id", new_id()).exit_code == 1
     assert run("company-add", "B", "b@example.com", "--currency", "XXX").exit_code == 1
 
@@ -181,3 +181,19 @@ def test_a_tenant_is_made_the_platform_and_unmade(run):
         with transaction() as session:
             assert session.get_one(Tenant, tenant_id).is_platform is is_platform
     assert run("tenant-platform", new_id()).exit_code == 1
+
+
+def test_who_adds_a_company_hears_that_nobody_is_the_platform_yet(run):
+    with transaction() as session:
+        platforms = session.scalars(select(Tenant).where(Tenant.is_platform)).all()
+        for each in platforms:
+            each.is_platform = False
+    added = run("company-add", "B", "b@example.com")
+    tenant_id = added.stdout.split()[1]
+    assert f"tenant-platform {tenant_id}" in added.stderr
+    run("tenant-platform", tenant_id)
+    assert "tenant-platform" not in run("company-add", "B", "b@example.com").stderr
+    run("tenant-platform", tenant_id, "--no")
+    with transaction() as session:
+        for each in platforms:
+            session.get_one(Tenant, each.id).is_platform = True
