@@ -8,23 +8,27 @@ to go on, or to die there as a process does that is killed.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
 from worker import app, crash, database, together
 from worker.gateways.wire import Wire
 from worker.group_commit import GroupCommit
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 # Longer than any step takes; what stands still after it is a deadlock among the hands.
-IDLE_S = 0.05
-# Who does nothing for so long waits for a lock of another's.
+LOOK_S, LOOKS = 0.05, 100
+WAITING_MS = 100
+# A statement that takes so long waits for a lock of another's.
+WAITS = text(
+    "SELECT 1 FROM information_schema.processlist"
+    f" WHERE id = :connection AND command = 'Query' AND time_ms > {WAITING_MS}"
+)
 COMMIT = "the commit"
 WRITTEN = "simulation:written"
 
@@ -51,6 +55,7 @@ class Hand:
         self.is_done = False
         self.is_dead = False
         self.is_free = False
+        self.connection_id = 0  # of the database, which it used last
         self._work = work
         self._left = dies_at
         self._commits = 0
@@ -85,14 +90,17 @@ class Hand:
         What the other needs and this one holds, it waits for: that is no hanging.
         """
         other.is_free = True
-        clock = time.pthread_getcpuclockid(other._thread.ident or 0)
         other._go.release()
-        has_ended, spent_s = False, -1.0
-        while not has_ended and spent_s != (spent_s := _spent_s(clock)):
-            has_ended = other._stopped.acquire(timeout=IDLE_S)
+        for _ in range(LOOKS):
+            if (has_ended := other._stopped.acquire(timeout=LOOK_S)) or other._waits_for_a_lock():
+                break
         self.finish()
         if not has_ended and not other._stopped.acquire(timeout=PATIENCE_S):
             raise AssertionError(f"{other.name} hangs after {other.at}")
+
+    def _waits_for_a_lock(self) -> bool:
+        with database.engine().connect() as connection:
+            return bool(connection.scalar(WAITS, {"connection": self.connection_id}))
 
     def kill(self) -> None:
         """Die where it stands."""
@@ -143,14 +151,6 @@ class Hand:
             raise Killed(self.at)
 
 
-def _spent_s(clock: int) -> float:
-    """Return the CPU time of a thread; nothing where it has ended."""
-    try:
-        return time.clock_gettime(clock)
-    except OSError:
-        return 0.0
-
-
 _HERE = threading.local()
 
 
@@ -166,6 +166,13 @@ def _before_commit(session: Session) -> None:
     if hand is not None:
         has_written = session.info.get(WRITTEN) or session.new or session.dirty or session.deleted
         hand.reach_commit(has_written=bool(has_written))
+
+
+def _after_begin(_session: Session, _: object, connection: Connection) -> None:
+    hand = getattr(_HERE, "hand", None)
+    if hand is not None:
+        driver: Any = connection.connection.dbapi_connection
+        hand.connection_id = driver.thread_id()
 
 
 def _after_flush(session: Session, _: object) -> None:
@@ -215,6 +222,7 @@ def points(note_call: Callable[..., None]) -> Iterator[None]:
 
     with ExitStack() as patches:
         for happening, listener in (
+            ("after_begin", _after_begin),
             ("before_commit", _before_commit),
             ("after_flush", _after_flush),
         ):

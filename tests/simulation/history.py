@@ -28,11 +28,13 @@ from tests.simulation.crew import Hand
 from tests.simulation.providers import Event
 from tests.simulation.scenes import SCENES
 from tests.simulation.steps import METHODS, STEPS, keep
-from tests.simulation.world import World
+from tests.simulation.world import World, persist
 from web.auth import tokens
 from worker import sessions
-from worker.database import transaction
+from worker.database import is_away, transaction
 
+LENGTHS = (3, 5, 8, 12, 24)
+# Most of what breaks does so within few steps.
 ROUNDS, PATIENCE = 300, 12
 # Of the quiet at the end; a history needs about twenty.
 CALMS, CALM_H = 3, 73
@@ -54,6 +56,10 @@ BUGS = (
 
 class Broken(AssertionError):
     """Something happened that never may; the message tells the whole history."""
+
+
+class Disturbed(Exception):
+    """The machine was too slow or a server was away: that says nothing of the code."""
 
 
 @dataclass
@@ -89,7 +95,7 @@ class History:
         self.world = world
         self.seed = seed
         self.random = Random(seed)
-        self.length = length or self.random.choice((8, 12, 20, 40))
+        self.length = length or self.random.choice(LENGTHS)
         # Then the look-ups and the fetched events must do alone.
         self.events_are_lost = self.random.random() < 0.3
         self.told: list[str] = []
@@ -110,6 +116,7 @@ class History:
 
         Raises:
             Broken: an unexpected error; what holds at the end is judged elsewhere.
+            Disturbed: begin again.
         """
         try:
             self.world.begin(self.seed)
@@ -120,14 +127,16 @@ class History:
             for _ in range(self.length):
                 self._step()
             self._calm_down()
-        except Broken:
+        except (Broken, Disturbed):
             raise
-        except Exception as error:  # noqa: BLE001  whatever it is, the history explains it
+        except Exception as error:
+            if is_away(error):
+                raise Disturbed from error
             raise self.broken("".join(traceback.format_exception(error))) from None
 
     def _open_up(self) -> None:
         """Keep cards to begin with; nothing goes wrong yet."""
-        for _ in range(2):
+        for _ in range(self.random.choice((1, 2))):
             self._tell(keep(self, self.random.choice(METHODS)))
         while self._round():
             pass
@@ -185,6 +194,8 @@ class History:
             Broken: by an error.
         """
         if hand.error is not None:
+            if is_away(hand.error):
+                raise Disturbed from hand.error
             raise self.broken("".join(traceback.format_exception(hand.error)))
         if message is not None:
             # Unacknowledged, the broker brings it again; else it may yet come twice.
@@ -220,8 +231,10 @@ class History:
         }
 
         def ask() -> tuple[int, Any]:
-            answer = self.world.app.test_client().open(
-                f"/api/v1/{path}", method=method, json=body, headers=headers
+            answer = persist(
+                lambda: self.world.app.test_client().open(
+                    f"/api/v1/{path}", method=method, json=body, headers=headers
+                )
             )
             assert answer.status_code < 500, answer.text
             return answer.status_code, answer.json
@@ -324,7 +337,9 @@ class History:
         """Do all of something at once, with nothing in between: that needs no hand."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001  whatever it is, the history explains it
+        except Exception as error:
+            if is_away(error):
+                raise Disturbed from error
             trace = "".join(traceback.format_exception(error))
             raise self.broken(f"{name}: {trace}") from None
         self._look()

@@ -6,6 +6,7 @@ A scene is a step like any other, and made of the same; only the order of a few 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,15 @@ LOST: tuple[dict[str, Any], ...] = (
     {"kind": "drop_after"},
     {"kind": "timeout_after", "delay_ms": 3},
     {"kind": "server_error", "executed": True},
+    {"kind": "drop_before"},
+    {"kind": "server_error", "executed": False},
 )
+# After the last two no money has moved, but nobody can know.
 FREEZES_S = (91, 400, 5 * 3600, 7 * 3600, 25 * 3600, 25 * 3600)
 # Past a lease; past the life of a key at either.
 CALLING = ("payments", "refunds")
 AROUND_A_CALL = ("before the call", "after the call")
+REFUSED = 400
 
 Work = Callable[[], object]
 
@@ -71,7 +76,7 @@ def freeze(history: History) -> str | None:
 
 
 def lose_the_answer(history: History) -> str | None:
-    """Have money move at the provider, and nobody told: neither by the answer nor by an event."""
+    """Have money move at the provider or not, and nobody told: by no answer and by no event."""
     side = history.world.sides[history.any_provider()]
     told = _begin(history, side.name)
     if told is None:
@@ -137,8 +142,8 @@ def race(history: History) -> str | None:
     works = next(filter(None, (two(history) for two in kinds)), None)
     if works is None:
         return None
-    told, first, second = works
-    one, other = Hand(f"{told} 1", first), Hand(f"{told} 2", second)
+    told = works.told
+    one, other = Hand(f"{told} 1", works.first), Hand(f"{told} 2", works.second)
     commit = history.random.choice((1, 1, 1, 2))
     if not one.go_to_commit(commit):
         other.finish()
@@ -146,10 +151,21 @@ def race(history: History) -> str | None:
         one.race(other)
     for hand in (one, other):
         history.ended(hand)
-    return f"{told} at commit {commit}"
+    told = f"{told} at commit {commit}"
+    if works.is_one_too_many and all(hand.result[0] < REFUSED for hand in (one, other)):
+        raise history.broken(f"{told}: both were accepted")
+    return told
 
 
-Two = tuple[str, Work, Work]
+@dataclass(frozen=True)
+class Two:
+    """What two do at once."""
+
+    told: str
+    first: Work
+    second: Work
+    # Whether each asks for what the other leaves no room for.
+    is_one_too_many: bool = False
 
 
 def _two_refunds(history: History) -> Two | None:
@@ -157,7 +173,8 @@ def _two_refunds(history: History) -> Two | None:
     if payment is None:
         return None
     first, second = (_refunding(history, payment, Decimal("0.6")) for _ in range(2))
-    return f"refunds of payment {number_of(history, payment)}", first, second
+    told = f"refunds of payment {number_of(history, payment)}"
+    return Two(told, first, second, is_one_too_many=True)
 
 
 def _two_settlers(history: History) -> Two | None:
@@ -171,7 +188,8 @@ def _two_settlers(history: History) -> Two | None:
         history.asking(path, {"outcome": outcome, "note": "seen"}, is_operator=True)
         for outcome in ("failed", "canceled")
     )
-    return f"settlers of payment {number_of(history, payment)}", first, second
+    told = f"settlers of payment {number_of(history, payment)}"
+    return Two(told, first, second, is_one_too_many=True)
 
 
 def _two_messages(history: History) -> Two | None:
@@ -183,7 +201,7 @@ def _two_messages(history: History) -> Two | None:
         history.world.put(first)
         return None
     name_of = history.world.name_of
-    return (
+    return Two(
         f"{name_of(first)} and {name_of(second)}",
         lambda: history.world.handle(first, redelivered=False),
         lambda: history.world.handle(second, redelivered=False),
@@ -195,7 +213,7 @@ def _twice(history: History) -> Two | None:
     message = _take(history)
     if message is None:
         return None
-    return (
+    return Two(
         f"{history.world.name_of(message)} twice",
         lambda: history.world.handle(message, redelivered=False),
         lambda: history.world.handle(message, redelivered=True),
