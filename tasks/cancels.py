@@ -190,8 +190,9 @@ def _hear_late(
     session: Session, payment: Transaction, outcome: Intent | GatewayError, reason: CancelReason
 ) -> None:
     """Hear what the provider says of a payment that has moved on while it was asked."""
-    if payment.status == Status.CANCELED and payment.error_code not in TOLD:
-        _tell(session, payment, reason)  # its own event was faster, and does not know why
+    if payment.status == Status.CANCELED:
+        if reason is not CancelReason.NOT_DUE and payment.error_code not in TOLD:
+            _tell(session, payment, reason)  # its own event was faster, and does not know why
     elif isinstance(outcome, Intent):
         # Believe neither: the customer came back while we canceled, and the provider knows more.
         enqueue(

@@ -63,6 +63,8 @@ class Capture:
     provider: str
     order_id: str
     leased_until: datetime | None
+    # Whether a call before may have taken the money, or may yet.
+    was_called: bool
 
     @property
     def key(self) -> str:
@@ -132,6 +134,9 @@ def _claim(
         approved = attempt.provider_id
         attempt = start_attempt(payment, attempt.request)
         attempt.provider_id = approved
+        was_called = False
+    else:
+        was_called = attempt.status != AttemptStatus.REQUIRES_ACTION
     attempt.lease(moment, for_s=settings().claim_lease_s)
     payment.move_if_allowed(Status.PROCESSING, because=debt.cause("claimed for a capture"))
     return Capture(
@@ -140,6 +145,7 @@ def _claim(
         provider=attempt.provider,
         order_id=attempt.provider_id or "",
         leased_until=attempt.leased_until,
+        was_called=was_called,
     )
 
 
@@ -286,6 +292,10 @@ def _record(
             kept_methods.keep(session, payment, outcome.kept_method, cause=cause)
     elif not claim.holds(attempt):
         note(session, payment, what="late", because=cause.but(f"heard too late: {outcome}"))
+    elif claim.was_called and isinstance(outcome, Unavailable | Rejected):
+        # It says nothing of the call before.
+        unknown = OutcomeUnknown(message=outcome.message, code=outcome.code)
+        leave_unknown(session, payment, attempt, unknown, debt)
     elif isinstance(outcome, Unavailable):
         _try_again(session, payment, attempt, outcome, debt)
     elif isinstance(outcome, OutcomeUnknown):

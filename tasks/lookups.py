@@ -140,7 +140,8 @@ def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
         if unknown.intent_id is not None:
             intent = gateway.retrieve(unknown.intent_id)
             is_stale = intent.status is IntentStatus.DECLINED and unknown.was_declined
-            return _capture_again(gateway, unknown) if is_stale and is_key_alive else intent
+            is_asked_again = is_key_alive and (is_stale or intent.is_approved)
+            return _capture_again(gateway, unknown) if is_asked_again else intent
         if is_key_alive and unknown.is_due and not gateway.finds_at_once:
             # There the key itself is the look-up: it is answered with what it has made.
             return _send_again(gateway, unknown)
@@ -333,7 +334,12 @@ def _is_in_hand(payment: Transaction, attempt: PaymentAttempt, intent: Intent) -
         return False
     in_hand = (AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
     is_declined = intent.status is IntentStatus.DECLINED and attempt.status in in_hand
-    return attempt.is_leased(now()) or (is_declined and _was_declined(payment, attempt))
+    is_asked_for = intent.is_approved and attempt.status in in_hand
+    return (
+        attempt.is_leased(now())
+        or is_asked_for
+        or (is_declined and _was_declined(payment, attempt))
+    )
 
 
 @calling_task("lookups.reveal", claim=_payment_to_look_up)

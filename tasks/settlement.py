@@ -25,6 +25,7 @@ from models.timeline import Cause, note
 from models.transactions import (
     SETTLED,
     AttemptStatus,
+    Dunning,
     PaymentAttempt,
     Status,
     Transaction,
@@ -177,17 +178,22 @@ def _is_overtaken(
     """Whether a later attempt may have been sent, which the payment's state is now about.
 
     What is declined and then canceled was closed for the later one, even if that was not sent; or
-    because it asked for more than is due by now, and what is due is for the ladder all the same.
+    because it asked for more than is due by now, or was then. What is due is for the ladder.
     """
     later = [each for each in payment.attempts if attempt and each.number > attempt.number]
     if intent.status is IntentStatus.CANCELED and payment.status == Status.FAILED:
-        return bool(later) or _is_due_in_part(session, payment)
+        return bool(later) or _is_for_the_ladder(session, payment)
+    if intent.status is IntentStatus.CANCELED and payment.status == Status.PROCESSING:
+        # Begun again: the next attempt is owed, and not claimed yet.
+        return bool(later) or (attempt is not None and attempt.finished_at is not None)
     return any(each.status != AttemptStatus.REJECTED for each in later)
 
 
-def _is_due_in_part(session: Session, payment: Transaction) -> bool:
+def _is_for_the_ladder(session: Session, payment: Transaction) -> bool:
     invoice = locks.lock_existing(session, Invoice, payment.invoice_id)
-    return dunning.in_the_way(invoice) is None and payment.amount > invoice.due.amount
+    if dunning.in_the_way(invoice) is not None:
+        return False
+    return payment.dunning == Dunning.SCHEDULED or payment.amount > invoice.due.amount
 
 
 def _hear_of_earlier(

@@ -169,6 +169,11 @@ class Till:
                 return
         raise AssertionError(f"it does not come to rest: {self.work()}")
 
+    def give_up(self, payment: Transaction) -> Any:
+        """Ask for a payment to be canceled, as its customer does; return the answer."""
+        path = f"/api/v1/payments/{payment.id}/cancel"
+        return self.owner.post(path, Prefer="respond-async")
+
     def capture(self, payment: Transaction) -> Any:
         path = f"/api/v1/payments/{payment.id}/capture"
         return self.owner.post(path, Prefer="respond-async")

@@ -72,17 +72,12 @@ def test_an_order_that_was_approved_of_an_invoice_that_is_void_is_given_up(till:
     assert till.taken() == {}
 
 
-def give_up(till: Till, payment: Transaction) -> Any:
-    path = f"/api/v1/payments/{payment.id}/cancel"
-    return till.owner.post(path, Prefer="respond-async")
-
-
 def test_who_leaves_paypals_page_comes_back_knowing_it_and_gives_up(till: Till) -> None:
     payment = till.pay()
     left = till.book.cancel(payment.provider_transaction_id or "")
     back = parse_qs(urlsplit(left["next"]).query)
     assert (back["transaction_id"], back["canceled"]) == ([str(payment.id)], ["true"])
-    assert give_up(till, payment).status_code == 202
+    assert till.give_up(payment).status_code == 202
     till.work()
     canceled = till.payment(payment.id)
     assert (canceled.status, canceled.error_code) == (Status.CANCELED, "canceled_by_customer")
@@ -107,7 +102,7 @@ def test_what_was_approved_is_given_up_as_long_as_no_capture_has_begun(
         till.deliver()
         till.work("webhooks.verify", "webhooks.handle")
         assert till.owed("payments.capture")
-    give_up(till, payment)
+    till.give_up(payment)
     till.work("payments.cancel")
     till.judge()
     assert till.payment(payment.id).status == Status.CANCELED
@@ -121,12 +116,12 @@ def test_what_is_being_captured_is_not_given_up_whatever_became_of_it(till: Till
     till.capture(payment)
     till.work("payments.capture")
     assert till.attempts(payment)[0].status == AttemptStatus.UNKNOWN
-    answer = give_up(till, payment)
+    answer = till.give_up(payment)
     assert (answer.status_code, "not known yet" in answer.json["detail"]) == (409, True)
     till.work(later=True)
     till.judge()
     assert till.payment(payment.id).status == Status.SUCCEEDED
-    assert give_up(till, payment).status_code == 409
+    assert till.give_up(payment).status_code == 409
     assert till.taken() == {"eur": (10000, 0)}
 
 
@@ -149,7 +144,7 @@ def test_what_is_being_captured_is_not_given_up_though_a_look_saw_it_wait(
                 why="an event",
             )
         till.work("lookups.refresh")
-        answers.append(give_up(till, payment).status_code)
+        answers.append(till.give_up(payment).status_code)
         return capture(**asked)
 
     monkeypatch.setattr(gateway, "capture", looked_at_before)
@@ -177,7 +172,7 @@ def test_a_capture_that_begins_while_it_is_given_up_takes_the_money(
     # It takes the money, and nobody hears of it for a while.
     till.book.fault("drop_after", path="/v2/checkout/orders/*/capture")
     monkeypatch.setattr(gateway, "cancel", too_late)
-    give_up(till, payment)
+    till.give_up(payment)
     till.work("payments.cancel")
     till.work(later=True)
     till.judge()

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from models.outbox import enqueue
 from models.transactions import AttemptStatus, Status, Transaction
 from tests.flows.paypal_till import Till, follow
+from worker.database import transaction
 
 ORDERS = "/v2/checkout/orders"
 CAPTURE = "/v2/checkout/orders/*/capture"
@@ -125,6 +127,64 @@ def test_a_capture_whose_answer_is_lost_is_looked_up_by_its_order(
     assert till.payment(payment.id).status == Status.SUCCEEDED
     assert till.taken() == {"eur": (10000, 0)}
     assert len(till.attempts(payment)) == 1
+
+
+def capture_and_lose(till: Till, fault: str) -> Transaction:
+    """Approve an order, and lose the answer of its capture."""
+    payment = till.pay()
+    till.approve(payment)
+    till.sent()
+    till.book.fault(fault, path=CAPTURE)
+    till.capture(payment)
+    till.work("payments.capture")
+    assert till.attempts(payment)[0].status == AttemptStatus.UNKNOWN
+    return payment
+
+
+def is_still_found_out(till: Till, payment: Transaction) -> bool:
+    attempt = till.attempts(payment)[0]
+    open_still = (till.payment(payment.id).status, attempt.status)
+    return open_still == (Status.PROCESSING, AttemptStatus.UNKNOWN)
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
+@pytest.mark.parametrize("refusal", ["token_expired", "rate_limit"])
+def test_a_refusal_says_nothing_of_the_capture_before_it(
+    till: Till, fault: str, refusal: str
+) -> None:
+    payment = capture_and_lose(till, fault)
+    till.book.fault(refusal, path=CAPTURE, count=3)
+    till.capture(payment)
+    till.work("payments.capture")
+    till.book.clear_faults()
+    assert is_still_found_out(till, payment)
+    assert till.give_up(payment).status_code == 409
+    till.work(later=True)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
+
+
+def test_a_look_at_an_approved_order_hands_no_capture_back(till: Till) -> None:
+    payment = capture_and_lose(till, "drop_before")
+    order_id = payment.provider_transaction_id or ""
+    with transaction(company_id=till.company_id) as session:
+        enqueue(
+            session,
+            "lookups.refresh",
+            transaction_id=payment.id,
+            intent_id=order_id,
+            why="an event",
+        )
+    till.work("lookups.refresh")
+    assert is_still_found_out(till, payment)
+    assert till.give_up(payment).status_code == 409
+    # The first call was under way all the time, and arrives now.
+    till.gateway.capture(key=f"capture-{till.attempts(payment)[0].id}", provider_id=order_id)
+    till.work(later=True)
+    till.judge()
+    assert till.payment(payment.id).status == Status.SUCCEEDED
+    assert till.taken() == {"eur": (10000, 0)}
 
 
 def test_an_order_whose_making_was_lost_is_captured_when_its_approval_is_told(till: Till) -> None:
