@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
+from pathlib import Path
 from queue import Empty
 
 from sandbox.children import VAR
@@ -70,8 +71,14 @@ class Progress:
         else:
             self.held.add(first)
             if self.asked.batch == BATCH:
-                DONE.write_text(json.dumps({"code": self.code, "held": sorted(self.held)}))
+                self._keep()
         say(str(self))
+
+    def _keep(self) -> None:
+        """Write down what held; whoever is killed meanwhile leaves what was there before."""
+        beside = DONE.with_suffix(".new")
+        beside.write_text(json.dumps({"code": self.code, "held": sorted(self.held)}))
+        beside.replace(DONE)
 
     @property
     def left(self) -> int:
@@ -91,6 +98,7 @@ def main() -> int:
     """Run what has not been run."""
     asked = _options()
     FOLDER.mkdir(parents=True, exist_ok=True)
+    _sweep()
     progress = Progress(asked)
     say(
         f"{asked.histories} histories, seeds from 0; "
@@ -112,6 +120,13 @@ def main() -> int:
     for first, trouble in _answers(workers, told):
         progress.add(first, trouble)
     return _ended(progress, [worker.exitcode for worker in workers])
+
+
+def _sweep() -> None:
+    """Remove what killed runs left."""
+    for folder in (*FOLDER.glob("stripe-*"), *FOLDER.glob("paypal-*")):
+        if not Path("/proc", folder.name.rpartition("-")[2]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ended(progress: Progress, exits: Sequence[int | None]) -> int:
@@ -164,8 +179,9 @@ def work(firsts: Sequence[int], asked: argparse.Namespace, told: Queue[Told]) ->
 
 
 def _end_when_told() -> None:
-    """Have SIGTERM end this process as Ctrl-C would: with what it has started."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    """Have SIGTERM end this process as Ctrl-C does: with what it has started, and quietly."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(STOPPED))
 
 
 @contextmanager
@@ -211,7 +227,4 @@ def _options() -> argparse.Namespace:
 
 if __name__ == "__main__":
     _end_when_told()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(STOPPED)
+    sys.exit(main())

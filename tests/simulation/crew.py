@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
+from models.clock import now
 from worker import app, crash, database, together
 from worker.gateways.wire import Wire
 from worker.group_commit import GroupCommit
@@ -29,6 +32,8 @@ WAITS = text(
     "SELECT 1 FROM information_schema.processlist"
     f" WHERE id = :connection AND command = 'Query' AND time_ms > {WAITING_MS}"
 )
+IN_FLIGHT = timedelta(minutes=10)
+# A request may be under way for so long; who stood still for longer finds its deadline past.
 COMMIT = "the commit"
 WRITTEN = "simulation:written"
 
@@ -161,6 +166,13 @@ def reach(point: str) -> None:
         hand.reach(point)
 
 
+def _set_out(deadline: float) -> float:
+    """Stand before a call; return until when it may be sent."""
+    began = now()
+    reach("before the call")
+    return deadline if now() - began < IN_FLIGHT else 0.0
+
+
 def _before_commit(session: Session) -> None:
     hand = getattr(_HERE, "hand", None)
     if hand is not None:
@@ -180,22 +192,21 @@ def _after_flush(session: Session, _: object) -> None:
 
 
 @contextmanager
-def points(note_call: Callable[..., None]) -> Iterator[None]:
+def points(through: Callable[..., Any]) -> Iterator[None]:
     """Have hands stand at crash points and around each call to a provider.
 
     No two of them are in one process: what one runs does not keep another from the same, and
     nobody's work is done in another's group.
 
     Args:
-        note_call: is told of each call before it is made.
+        through: makes each call; is given what makes it and what it is.
     """
     send, transaction = Wire.send, database.transaction
 
-    def sent(self: Wire, *given: Any, **more: Any) -> Any:
-        reach("before the call")
-        note_call(*given, **more)
+    def sent(self: Wire, *given: Any, deadline: float, **more: Any) -> Any:
+        deadline = _set_out(deadline)
         try:
-            return send(self, *given, **more)
+            return through(partial(send, self, *given, deadline=deadline, **more), *given, **more)
         finally:
             reach("after the call")
 

@@ -37,7 +37,7 @@ def judge(session: Session, world: World) -> list[str]:
         Violation("nobody is alerted to it", f"{alert.kind}: {alert.message}")
         for alert in session.scalars(select(Alert).where(Alert.kind.in_(NEVER)))
     ]
-    return [*map(str, found), *world.keys_changed()]
+    return [*map(str, found), *world.keys_misused()]
 
 
 def _swept(session: Session) -> Iterable[Violation]:

@@ -19,7 +19,6 @@ from tests.simulation.steps import (
     choose,
     keep,
     methods_of,
-    mostly,
     number_of,
     payments_of,
 )
@@ -169,12 +168,19 @@ class Two:
 
 
 def _two_refunds(history: History) -> Two | None:
-    payment = choose(history, mostly(history, SETTLED))
+    if not _unrefunded(history):
+        _begin_a_good_payment(history, history.any_provider())
+        history.work_round()
+    payment = choose(history, _unrefunded(history))
     if payment is None:
         return None
     first, second = (_refunding(history, payment, Decimal("0.6")) for _ in range(2))
     told = f"refunds of payment {number_of(history, payment)}"
     return Two(told, first, second, is_one_too_many=True)
+
+
+def _unrefunded(history: History) -> list[Transaction]:
+    return [p for p in payments_of(history) if p.status == Status.SUCCEEDED]
 
 
 def _two_settlers(history: History) -> Two | None:

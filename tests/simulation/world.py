@@ -25,6 +25,8 @@ from models import clock
 from models.base import Base
 from models.outbox import Owed, OwedStatus
 from models.schema import upgrade
+from sandbox.paypal.book import ORDER_KEY_S, PAYMENT_KEY_S
+from sandbox.stripe.book import Book as StripeBook
 from schedules.beat import entries
 from tests.sandbox_fixture import PayPalProcess, SandboxProcess
 from tests.simulation import crew
@@ -34,6 +36,7 @@ from worker import app as worker_app
 from worker import breaker, sweeper
 from worker.app import app
 from worker.database import engine, is_conflict, transaction
+from worker.gateways.wire import NEVER_SENT
 from worker.queues import SUBJECTS
 from worker.settings import Settings, settings
 
@@ -56,7 +59,10 @@ SETTINGS = {
 MOVES_MONEY = re.compile(
     r".*(/v1/payment_intents|/v1/refunds|/v2/checkout/orders|/v2/payments/captures/[^/]+/refund)"
 )
+NOT_EXECUTED = (401, 403, 409, 429)
+# So the same request may be sent again at any time.
 KEYS = ("Idempotency-Key", "PayPal-Request-Id")
+LIVES = {"/v1/": StripeBook.key_life_s, "/v2/checkout/": ORDER_KEY_S, "/refund": PAYMENT_KEY_S}
 BUSY, BUSY_S, TRIES = 503, 0.1, 50
 
 
@@ -90,6 +96,8 @@ class World:
         self.stripe, self.paypal = StripeSide(stripe), PayPalSide(paypal)
         self.sides: dict[str, Side] = {side.name: side for side in (self.stripe, self.paypal)}
         self.keys: dict[tuple[str, bytes | str | None], set[str]] = defaultdict(set)
+        self.first_sent: dict[str, datetime] = {}
+        self.sent_late: list[str] = []
         self.redis: redis.Redis = redis.Redis.from_url(redis_url)
         self.errors: list[str] = []
         self.moment = datetime.now(UTC)
@@ -107,7 +115,7 @@ class World:
             return count_failure(session, owed_id, error, on_failure)
 
         with ExitStack() as held:
-            held.enter_context(crew.points(self._note_call))
+            held.enter_context(crew.points(self._call))
             held.enter_context(patch.object(worker_app, "_count_failure", told))
             # Between two tries within a call nothing else moves.
             held.enter_context(patch("tenacity.nap.time"))
@@ -121,13 +129,33 @@ class World:
             held.callback(clock.advance_by, timedelta)
             yield
 
-    def _note_call(self, method: str, url: str, *, headers: Any, body: Any, **_more: Any) -> None:
-        if method == "POST" and MOVES_MONEY.fullmatch(url):
-            self.keys[url, body].update(headers[name] for name in KEYS if name in headers)
+    def _call(
+        self, send: Callable[[], Any], method: str, url: str, *, headers: Any, body: Any
+    ) -> Any:
+        """Make a call to a provider, and note it if it may have been executed."""
+        is_executed, moment = True, self.moment
+        try:
+            answer = send()
+            is_executed = answer[1] not in NOT_EXECUTED
+        except NEVER_SENT:
+            is_executed = False
+            raise
+        finally:
+            if is_executed and method == "POST" and MOVES_MONEY.fullmatch(url):
+                self._note(url, headers, body, moment)
+        return answer
 
-    def keys_changed(self) -> list[str]:
-        """Return the requests that were sent under more than one key."""
-        return [
+    def _note(self, url: str, headers: Any, body: Any, moment: datetime) -> None:
+        life_s = next(life_s for part, life_s in LIVES.items() if part in url)
+        for key in (headers[name] for name in KEYS if name in headers):
+            self.keys[url, body].add(key)
+            age = moment - self.first_sent.setdefault(key, moment)
+            if age > timedelta(seconds=life_s):
+                self.sent_late.append(f"{key} was sent again after {age}")
+
+    def keys_misused(self) -> list[str]:
+        """Return the requests that were sent under more than one key, or under a forgotten one."""
+        return self.sent_late + [
             f"{url} was sent under {sorted(keys)}"
             for (url, _), keys in self.keys.items()
             if keys and len(keys) > 1
@@ -151,6 +179,8 @@ class World:
         for side in self.sides.values():
             side.reset()
         self.keys.clear()
+        self.first_sent.clear()
+        self.sent_late.clear()
 
     def begin(self, seed: int) -> None:
         """Begin a history: nothing is in Redis, and all clocks tell the same."""
