@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from models.money import Money
-from models.refunds import Refund, RefundReason, RefundStatus, refunds_of, taken
+from models.refunds import Refund, RefundReason, RefundStatus, follow, refunds_of, taken
 from models.timeline import Cause, history
 from models.transactions import (
     AttemptStatus,
@@ -111,3 +111,18 @@ def test_a_late_event_moves_nothing_that_has_ended(session, payment_id):
     assert payment.status == Status.SUCCEEDED
     session.flush()
     assert [line.became for line in history(session, [payment_id])] == [Status.SUCCEEDED]
+
+
+def test_what_is_given_back_is_told_of_a_payment_only_once_it_has_been_paid(session, payment_id):
+    because = Cause(why="a test")
+    payment = lock_existing(session, payment_id)
+    payment.amount_refunded = Decimal(30)  # heard of before the payment's own answer
+    follow(payment, because=because)
+    assert payment.status == Status.PENDING
+    payment.move_to(Status.SUCCEEDED, because=because)
+    payment.amount_captured = Decimal(80)
+    follow(payment, because=because)
+    assert payment.status == Status.PARTIALLY_REFUNDED
+    payment.amount_refunded = Decimal(80)
+    follow(payment, because=because)
+    assert payment.status == Status.REFUNDED
