@@ -316,7 +316,7 @@ def move_a_refund(history: History) -> str | None:
             .where(Refund.provider_refund_id.is_not(None))
             .order_by(Refund.id)
         )
-        found = list(session.execute(query).tuples())
+        found = list(session.execute(query))
     if not found:
         return None
     number = history.random.randrange(len(found))
