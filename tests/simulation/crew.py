@@ -34,6 +34,9 @@ WAITS = text(
 )
 IN_FLIGHT = timedelta(minutes=10)
 # A request may be under way for so long; who stood still for longer finds its deadline past.
+LONGEST = timedelta(hours=4)
+# No host is halted for longer between the claim of a call and the call, and then goes on with it:
+# it would send under a key that may be forgotten, as it looks at no clock in between.
 COMMIT = "the commit"
 WRITTEN = "simulation:written"
 
@@ -59,6 +62,7 @@ class Hand:
         self.result: Any = None
         self.is_done = False
         self.is_dead = False
+        self._began = now()
         self.is_free = False
         self.connection_id = 0  # of the database, which it used last
         self._work = work
@@ -145,6 +149,12 @@ class Hand:
             self.at = COMMIT
             self._stand()
 
+    def die_of_age(self) -> None:
+        """Die if it has been kept from a call for longer than any process is stopped."""
+        if now() - self._began > LONGEST and not self.is_dead:
+            self.is_dead = True
+            raise Killed(self.at)
+
     def _stand(self) -> None:
         self._stopped.release()
         self._go.acquire()
@@ -168,9 +178,12 @@ def reach(point: str) -> None:
 
 def _set_out(deadline: float) -> float:
     """Stand before a call; return until when it may be sent."""
-    began = now()
+    came = now()
     reach("before the call")
-    return deadline if now() - began < IN_FLIGHT else 0.0
+    hand = getattr(_HERE, "hand", None)
+    if hand is not None:
+        hand.die_of_age()
+    return deadline if now() - came < IN_FLIGHT else 0.0
 
 
 def _before_commit(session: Session) -> None:

@@ -119,6 +119,7 @@ class World:
             held.enter_context(patch.object(worker_app, "_count_failure", told))
             # Between two tries within a call nothing else moves.
             held.enter_context(patch("tenacity.nap.time"))
+            held.enter_context(patch("tenacity.time", self))
             for script in ("_ASK", "_TELL"):
                 in_our_time = getattr(breaker, script).replace(REDIS_TIME, OUR_TIME)
                 held.enter_context(patch.object(breaker, script, in_our_time))
