@@ -30,10 +30,11 @@ from models.refunds import (
     take_back,
 )
 from models.timeline import Cause, note
-from models.transactions import Status, Transaction, lock_existing
+from models.transactions import Transaction, lock_existing
+from tasks import other_money
 from tasks.handover import EXPIRED, OUR_ACCESS, hand_over_refund, look_up_after, patiently
 from worker import crash, replies
-from worker.alerts import alert, resolve
+from worker.alerts import alert
 from worker.app import Debt, Later, calling_task
 from worker.database import in_transaction
 from worker.events import announce_refund
@@ -94,12 +95,13 @@ def _claim(session: Session, debt: Debt, *, refund_id: str, **_then: object) -> 
         return None
     if debt.waits_for(session, payment.payment_method):
         return None
+    with patiently():
+        key_life = timedelta(seconds=gateway_for(payment.payment_method).refund_key_life_s)
     called_before = refund.first_called_at is not None
     refund.first_called_at = refund.first_called_at or moment
     refund.leased_until = moment + timedelta(seconds=settings().claim_lease_s)
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, because=debt.cause("claimed"))
-    key_life = timedelta(seconds=gateway_for(payment.payment_method).refund_key_life_s)
     return Claim(
         refund_id=refund.id,
         transaction_id=payment.id,
@@ -278,35 +280,10 @@ def known(
     came after the payment was canceled. A person was told to give that back.
     """
     refund = behind(session, answer)
-    if refund is None and _is_of_other_money(payment, answer):
-        _hear_of_other(session, payment, answer, cause)
+    if refund is None and other_money.is_other(payment, answer):
+        other_money.hear_of_refund(session, payment, answer, cause)
         return None
     return refund or _adopt(session, payment, answer, cause)
-
-
-def _is_of_other_money(payment: Transaction, answer: RefundAnswer) -> bool:
-    """Whether the payment was not paid with what is given back."""
-    if payment.status == Status.CANCELED:
-        return True
-    if not payment.is_settled:
-        return False  # it may have been heard of before its payment
-    if answer.intent_id:
-        return answer.intent_id != payment.provider_transaction_id
-    known_charge = payment.payment_processor_id
-    return bool(answer.charge_id and known_charge) and answer.charge_id != known_charge
-
-
-def _hear_of_other(
-    session: Session, payment: Transaction, answer: RefundAnswer, cause: Cause
-) -> None:
-    """Note it; once all of a charge has gone back, nobody has to see to it any more."""
-    of = answer.intent_id or answer.charge_id
-    why = f"{answer.money} of {of} are given back at the provider: {answer.state}"
-    detail = {"refund": answer.provider_id, "of": of}
-    note(session, payment, what="other_refund", because=cause.but(why), detail=detail)
-    if answer.state is RefundState.SUCCEEDED and answer.money.amount == payment.amount:
-        for kind in ("second_charge", "paid_though_canceled"):
-            resolve(session, f"{kind}:{payment.id}", why=f"{answer.money} of {of} were given back.")
 
 
 def _adopt(session: Session, payment: Transaction, answer: RefundAnswer, cause: Cause) -> Refund:

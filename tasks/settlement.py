@@ -23,7 +23,6 @@ from models.outbox import enqueue
 from models.refunds import follow
 from models.timeline import Cause, note
 from models.transactions import (
-    SETTLED,
     AttemptStatus,
     Dunning,
     PaymentAttempt,
@@ -32,7 +31,7 @@ from models.transactions import (
     open_of_invoice,
 )
 from schedules.declines import told_code
-from tasks import declines
+from tasks import declines, other_money
 from worker.alerts import alert
 from worker.events import announce_invoice, announce_payment
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
@@ -124,6 +123,7 @@ def fail(
     """Record a decline, or a refusal that no retry can help."""
     if attempt is not None:
         cause = caused_by(cause, attempt, error.provider_request_id)
+    if attempt is not None and attempt.status != AttemptStatus.SUCCEEDED:
         attempt.error_code, attempt.error_message = error.code[:100], error.message
         attempt.provider_request_id = error.provider_request_id or attempt.provider_request_id
         if isinstance(error, Declined):
@@ -134,7 +134,9 @@ def fail(
             attempt.advice = str(error.advice)
             attempt.wait_at_least_s = error.wait_at_least_s
             attempt.provider_id = attempt.provider_id or error.provider_id or None
-            payment.provider_transaction_id = error.provider_id or payment.provider_transaction_id
+            if not payment.is_settled:
+                known = payment.provider_transaction_id
+                payment.provider_transaction_id = error.provider_id or known
     _end(
         attempt,
         AttemptStatus.DECLINED if isinstance(error, Declined) else AttemptStatus.REJECTED,
@@ -216,11 +218,13 @@ def _hear_of_earlier(
 
 
 def _adopt(payment: Transaction, attempt: PaymentAttempt | None, intent: Intent) -> None:
-    """Keep the provider's ids. A settled payment keeps the intent that settled it."""
-    if attempt is not None:
+    """Keep the provider's ids. What has succeeded keeps the intent that it succeeded by."""
+    has_succeeded = attempt is not None and attempt.status == AttemptStatus.SUCCEEDED
+    # By a second charge's intent its refunds are found.
+    if attempt is not None and (not has_succeeded or intent.status is IntentStatus.SUCCEEDED):
         attempt.provider_id = intent.provider_id
         attempt.provider_request_id = intent.provider_request_id or attempt.provider_request_id
-    if payment.provider_transaction_id is None or payment.status not in SETTLED:
+    if payment.provider_transaction_id is None or not payment.is_settled:
         payment.provider_transaction_id = intent.provider_id
     if payment.provider_transaction_id == intent.provider_id:
         payment.payment_processor_id = intent.charge_id or payment.payment_processor_id
@@ -257,9 +261,9 @@ def _succeed(
         )
         return
     if payment.is_settled and payment.provider_transaction_id != intent.provider_id:
-        _tell_of_second_charge(session, payment, intent, cause)
+        other_money.tell_of_second_charge(session, payment, intent, cause)
     if payment.status == Status.CANCELED:
-        _tell_of_canceled(session, payment, intent, cause)
+        other_money.tell_of_canceled(session, payment, intent, cause)
     # A refund that fails may bring a payment back to succeeded; a late event of it must not.
     if payment.is_settled or not payment.move_if_allowed(
         Status.SUCCEEDED, because=cause.but(f"captured {captured}")
@@ -283,42 +287,6 @@ def _succeed(
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.
     follow(payment, because=cause)
-
-
-def _tell_of_second_charge(
-    session: Session, payment: Transaction, intent: Intent, cause: Cause
-) -> None:
-    """What must never be has been: only a person can say which of the two to give back."""
-    log.error("payment %s has been charged twice: also by %s", payment.id, intent.provider_id)
-    tally(session, "payments.charged", provider=payment.payment_method, outcome="twice")
-    note(
-        session,
-        payment,
-        what="second_charge",
-        because=cause.but(f"{intent.provider_id} has captured {intent.captured} as well"),
-    )
-    alert(
-        session,
-        "second_charge",
-        severity=Severity.CRITICAL,
-        subject=payment,
-        message=f"The payment {payment.id} was charged twice: {payment.provider_transaction_id} "
-        f"and {intent.provider_id}. Give one back at the provider.",
-    )
-
-
-def _tell_of_canceled(session: Session, payment: Transaction, intent: Intent, cause: Cause) -> None:
-    """What was given up is not taken up again: only a person can give the money back."""
-    told = cause.but(f"{intent.provider_id} has captured {intent.captured} all the same")
-    note(session, payment, what="paid_though_canceled", because=told)
-    alert(
-        session,
-        "paid_though_canceled",
-        severity=Severity.CRITICAL,
-        subject=payment,
-        message=f"The payment {payment.id} was canceled, and {intent.provider_id} has captured "
-        f"{intent.captured} all the same. Give it back at the provider.",
-    )
 
 
 def _credit_invoice(session: Session, payment: Transaction, captured: Money, cause: Cause) -> None:

@@ -27,7 +27,14 @@ from models.transactions import (
 from tasks import refunds, settlement
 from tests.factories import Customer, make_invoice, make_payment
 from worker.database import in_transaction, transaction
-from worker.gateways.base import Intent, IntentStatus, RefundAnswer, RefundState
+from worker.gateways.base import (
+    Advice,
+    Declined,
+    Intent,
+    IntentStatus,
+    RefundAnswer,
+    RefundState,
+)
 
 HUNDRED = Money(Decimal(100), "INR")
 BY_EVENT = Cause(why="an event", event_id="evt_1")
@@ -91,24 +98,114 @@ def test_what_was_given_up_and_is_paid_all_the_same_is_for_a_person(customer):
     assert alerts_about(payment_id) == ["paid_though_canceled"]
 
 
-def test_what_was_paid_for_a_canceled_payment_goes_back_without_a_refund_of_ours(customer):
-    payment_id = make_payment(customer, make_invoice(customer.company_id), status=Status.CANCELED)
-    paid = intent(IntentStatus.SUCCEEDED)
-    apply(customer, payment_id, paid)
-    answer = RefundAnswer(
-        provider_id=f"re_{new_id().hex}",
-        state=RefundState.SUCCEEDED,
-        money=HUNDRED,
-        intent_id=paid.provider_id,
-    )
+def given_back(customer: Customer, payment_id, of: Intent, *parts, **said) -> None:
+    """Hear of refunds at the provider, of so much each."""
     with transaction(company_id=customer.company_id) as session:
         payment = lock_existing(session, payment_id)
-        refunds.hear(session, payment, answer, cause=BY_EVENT)
+        for number, part in enumerate(parts):
+            answer = RefundAnswer(
+                provider_id=said.get("refund") or f"re_{number}_{of.provider_id}",
+                state=said.get("state", RefundState.SUCCEEDED),
+                money=Money(Decimal(part), "INR"),
+                intent_id=of.provider_id,
+            )
+            refunds.hear(session, payment, answer, cause=BY_EVENT)
         assert refunds_of(session, payment_id) == []
         assert payment.amount_refunded == 0
-        open_keys = select(Alert.open_key).where(Alert.subject_id == payment_id)
-        assert session.scalars(open_keys).all() == [None]
-    assert "other_refund" in told(customer, payment_id)
+
+
+def is_alert_open(payment_id) -> bool:
+    with transaction() as session:
+        [key] = session.scalars(select(Alert.open_key).where(Alert.subject_id == payment_id))
+    return key is not None
+
+
+@pytest.fixture
+def canceled(customer):
+    return make_payment(customer, make_invoice(customer.company_id), status=Status.CANCELED)
+
+
+def test_what_was_paid_for_a_canceled_payment_goes_back_without_a_refund_of_ours(
+    customer, canceled
+):
+    paid = intent(IntentStatus.SUCCEEDED)
+    apply(customer, canceled, paid)
+    given_back(customer, canceled, paid, 60)
+    given_back(customer, canceled, paid, 60, refund=f"re_0_{paid.provider_id}")
+    assert is_alert_open(canceled)  # told twice of one refund
+    given_back(customer, canceled, paid, 40, refund="re_last", state=RefundState.PENDING)
+    assert is_alert_open(canceled)
+    given_back(customer, canceled, paid, 40, refund="re_last")
+    assert not is_alert_open(canceled)
+    assert "other_refund" in told(customer, canceled)
+
+
+def test_all_that_was_taken_must_go_back_and_not_what_the_payment_asks(customer, canceled):
+    with transaction(company_id=customer.company_id) as session:
+        lock_existing(session, canceled).amount = Decimal(70)
+    paid = intent(IntentStatus.SUCCEEDED)
+    apply(customer, canceled, paid)
+    given_back(customer, canceled, paid, 70)
+    assert is_alert_open(canceled)
+
+
+def test_a_refund_that_has_failed_gives_nothing_back(customer, canceled):
+    paid = intent(IntentStatus.SUCCEEDED)
+    apply(customer, canceled, paid)
+    given_back(customer, canceled, paid, 60)
+    given_back(customer, canceled, paid, 60, state=RefundState.FAILED)
+    given_back(customer, canceled, paid, 40, refund="re_other")
+    assert is_alert_open(canceled)
+
+
+def test_each_of_two_charges_too_many_must_go_back(customer):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    first, second, third = [intent(IntentStatus.SUCCEEDED) for _ in range(3)]
+    for each in (first, second, third):
+        apply(customer, payment_id, each)
+    given_back(customer, payment_id, second, 100)
+    assert is_alert_open(payment_id)
+    given_back(customer, payment_id, third, 100)
+    assert not is_alert_open(payment_id)
+
+
+def test_what_has_gone_back_before_it_was_heard_of_is_no_matter_for_a_person(customer, canceled):
+    paid = intent(IntentStatus.SUCCEEDED)
+    given_back(customer, canceled, paid, 100)
+    apply(customer, canceled, paid)
+    assert alerts_about(canceled) == []
+
+
+def declined(provider_id: str) -> Intent:
+    error = Declined(
+        message="no", decline_code="do_not_honor", advice=Advice.STOP, provider_id=provider_id
+    )
+    return replace(intent(IntentStatus.DECLINED), provider_id=provider_id, decline=error)
+
+
+def begin_attempt(customer: Customer, payment_id) -> dict[str, str]:
+    """Begin one; return what its intents name it by."""
+    with transaction(company_id=customer.company_id) as session:
+        return {"attempt_id": str(start_attempt(lock_existing(session, payment_id), {}).id)}
+
+
+@pytest.mark.parametrize("is_of_another_attempt", [False, True])
+def test_a_late_decline_of_another_intent_leaves_what_has_settled_it(
+    customer, is_of_another_attempt
+):
+    payment_id = make_payment(customer, make_invoice(customer.company_id))
+    ours = begin_attempt(customer, payment_id)
+    paid = replace(intent(IntentStatus.SUCCEEDED), metadata=ours)
+    apply(customer, payment_id, paid)
+    if is_of_another_attempt:
+        ours = begin_attempt(customer, payment_id)
+    late = replace(declined(f"pi_{new_id().hex}"), metadata=ours)
+    payment = apply(customer, payment_id, late)
+    attempt = payment.attempts[0]
+    assert payment.status == Status.SUCCEEDED
+    assert payment.provider_transaction_id == paid.provider_id
+    assert (attempt.status, attempt.decline_code) == (AttemptStatus.SUCCEEDED, None)
+    assert attempt.provider_id == paid.provider_id
 
 
 @pytest.mark.parametrize("status", [InvoiceStatus.PAID, InvoiceStatus.VOID])
