@@ -18,6 +18,7 @@ from models import cards, locks
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.outbox import enqueue
+from models.policies import policy_of
 from models.timeline import Cause, note
 from models.transactions import (
     Dunning,
@@ -29,7 +30,7 @@ from models.transactions import (
     open_of_invoice,
 )
 from schedules.declines import CONFIRMABLE, Advice, CustomerAction
-from schedules.ladder import RETRIES, SENTENCES, Decision, Standing
+from schedules.ladder import RETRIES, SENTENCES, Decision, Reason, Standing, Step, spent
 
 DECIDED = "dunning"
 CLEARED = "cleared"
@@ -95,6 +96,23 @@ def advice_to_climb(attempts: Sequence[PaymentAttempt], card: str) -> Advice:
     last = next((each for each in reversed(attempts) if each.fingerprint == card), None)
     told = Advice(last.advice) if last is not None and last.advice else Advice.RETRY
     return told if told in RETRIES else Advice.RETRY
+
+
+def against(
+    session: Session,
+    attempts: Sequence[PaymentAttempt],
+    declines: cards.Declines,
+    card: str,
+    *,
+    moment: datetime,
+) -> Decision | None:
+    """Return what ends the ladder at a retry: much may have happened since its date was set."""
+    if declines.is_refused:
+        return Decision(step=Step.STOPPED, reason=Reason.HARD_DECLINE)
+    advice = advice_to_climb(attempts, card)
+    standing = standing_of(attempts, declines, card=card, advice=advice, declined_at=moment)
+    reason = spent(standing, policy_of(session))
+    return Decision(step=Step.EXHAUSTED, reason=reason) if reason else None
 
 
 def keep(

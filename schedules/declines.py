@@ -27,6 +27,7 @@ class CustomerAction(StrEnum):
     AUTHENTICATE = "authenticate"
     USE_ANOTHER_METHOD = "use_another_method"
     PAY_IN_BROWSER = "pay_in_browser"
+    PAY_AGAIN = "pay_again"
 
 
 ACTIONS = {
@@ -37,6 +38,7 @@ ACTIONS = {
     CustomerAction.AUTHENTICATE: "Confirm the payment with the bank, in the browser.",
     CustomerAction.USE_ANOTHER_METHOD: "Pay in another way: this one is not accepted.",
     CustomerAction.PAY_IN_BROWSER: "Pay in the browser, or on the provider's page.",
+    CustomerAction.PAY_AGAIN: "Begin a new payment: nothing comes of this one any more.",
 }
 
 _FUNDS = frozenset(

@@ -34,7 +34,7 @@ from models.transactions import (
     open_of_invoice,
 )
 from schedules.declines import AUTHENTICATION, Advice, CustomerAction
-from schedules.ladder import Decision, Reason, Step, spent
+from schedules.ladder import Decision, Reason, Step
 from tasks.declines import wait_for_another
 from worker import crash
 from worker.app import periodic, task
@@ -141,7 +141,7 @@ def _step(
     card = cards.card_of(method)
     declines = cards.declines_of(session, card, moment=moment)
     attempts = dunning.attempts_of(session, invoice.id)
-    if against := _against(session, attempts, declines, card, moment):
+    if against := dunning.against(session, attempts, declines, card, moment=moment):
         _end(session, payment, against, cause)
         return
     if declines.not_before is not None and declines.not_before > moment:
@@ -166,27 +166,6 @@ def _step(
         ),
     )
     tally(session, "payments.retried", provider=payment.payment_method, trigger=str(trigger))
-
-
-def _against(
-    session: Session,
-    attempts: Sequence[PaymentAttempt],
-    declines: cards.Declines,
-    card: str,
-    moment: datetime,
-) -> Decision | None:
-    """Return what ends the ladder here: much may have happened since the date was set."""
-    if declines.is_refused:
-        return Decision(step=Step.STOPPED, reason=Reason.HARD_DECLINE)
-    standing = dunning.standing_of(
-        attempts,
-        declines,
-        card=card,
-        advice=dunning.advice_to_climb(attempts, card),
-        declined_at=moment,
-    )
-    reason = spent(standing, policy_of(session))
-    return Decision(step=Step.EXHAUSTED, reason=reason) if reason else None
 
 
 _TEMPLATES = {
@@ -254,7 +233,7 @@ def _restart_one(
     attempts = dunning.attempts_of(session, payment.invoice_id)
     if not _may_restart(payment, attempts, card):
         return
-    if declines.is_spent or _against(session, attempts, declines, card, moment):
+    if declines.is_spent or dunning.against(session, attempts, declines, card, moment=moment):
         return
     payment.payment_method_id = method.id
     decision = Decision(

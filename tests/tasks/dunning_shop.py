@@ -15,15 +15,17 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models import clock, invoices
+from models import cards, clock, invoices
 from models.base import across_companies
 from models.dunning import DECIDED
+from models.ids import new_id
 from models.invoices import InvoiceStatus
 from models.methods import MethodStatus, MethodType, PaymentMethod
 from models.notifications import Notification
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause, history
 from models.transactions import (
+    AttemptStatus,
     Dunning,
     PaymentAttempt,
     Provider,
@@ -228,6 +230,32 @@ class Shop:
 
     def charges(self, payment_id: UUID, status: str = "succeeded") -> int:
         return len(self.sandbox.control.charges(str(payment_id), status=status))
+
+
+def decline_often(shop: Shop, method_id, number: int, *, ago: timedelta = timedelta(hours=1)):
+    """Have the card's history hold so many declines, of another invoice."""
+    payment_id = shop.owe(None)
+    with shop.session() as session:
+        card = cards.card_of(session.get_one(PaymentMethod, method_id))
+        session.add_all(
+            PaymentAttempt(
+                company_id=shop.company_id,
+                transaction_id=payment_id,
+                number=each + 1,
+                provider="stripe",
+                status=AttemptStatus.DECLINED,
+                idempotency_key=str(new_id()),
+                request={"amount": "1.00"},
+                fingerprint=card,
+                advice="retry",
+                created_at=clock.now() - ago,
+                finished_at=clock.now() - ago,
+            )
+            for each in range(number)
+        )
+    for owed in shop.owed("payments.charge"):
+        shop.forget(owed)
+    return payment_id
 
 
 @contextmanager

@@ -8,45 +8,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from models import cards, clock
 from models.dunning import owe_restart
-from models.ids import new_id
 from models.methods import MethodStatus, PaymentMethod
 from models.policies import store
-from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Status, Trigger
+from models.transactions import Dunning, Status, Trigger
 from schedules.ladder import RetryPolicy
 from tasks import ladder
 from tests.bell import ring
-from tests.tasks.dunning_shop import Shop
+from tests.tasks.dunning_shop import Shop, decline_often
 
 SOFT = "pm_sandbox_decline_insufficient_funds"
 HARD = "pm_sandbox_decline_stolen_card"
-
-
-def decline_often(shop: Shop, method_id, number: int, *, ago: timedelta = timedelta(hours=1)):
-    """Have the card's history hold so many declines, of another invoice."""
-    payment_id = shop.owe(None)
-    with shop.session() as session:
-        card = cards.card_of(session.get_one(PaymentMethod, method_id))
-        session.add_all(
-            PaymentAttempt(
-                company_id=shop.company_id,
-                transaction_id=payment_id,
-                number=each + 1,
-                provider="stripe",
-                status=AttemptStatus.DECLINED,
-                idempotency_key=str(new_id()),
-                request={"amount": "1.00"},
-                fingerprint=card,
-                advice="retry",
-                created_at=clock.now() - ago,
-                finished_at=clock.now() - ago,
-            )
-            for each in range(number)
-        )
-    for owed in shop.owed("payments.charge"):
-        shop.forget(owed)
-    return payment_id
 
 
 def test_the_eleventh_attempt_on_a_card_never_reaches_the_provider(shop):

@@ -18,7 +18,9 @@ from models.money import Money
 from models.policies import stored_policy
 from models.timeline import Cause, history
 from models.transactions import Dunning, Status, Transaction, Trigger, lock
-from tests.tasks.dunning_shop import Shop, opened
+from tasks.declines import SETTLED_BY_HAND
+from tests.factories import make_payment
+from tests.tasks.dunning_shop import Shop, decline_often, opened
 from tests.waiting import PATIENCE_S
 from tests.web.visitor import problem_of
 
@@ -128,6 +130,57 @@ def test_the_policy_is_kept_shown_and_audited(owner, shop):
     payment_id = shop.pay(shop.card(SOFT))
     told = dunning_of(owner, shop, payment_id)
     assert (len(told["coming"]), told["policy"]["delays_h"]) == (1, [6])
+
+
+def test_a_retry_that_the_cards_limit_will_not_allow_is_not_promised(owner, shop):
+    card = shop.card(SOFT)
+    payment_id = shop.pay(card)
+    decline_often(shop, card, 9)
+    told = dunning_of(owner, shop, payment_id)
+    assert (told["state"], told["coming"], told["retries_left"]) == ("scheduled", [], 0)
+    assert told["stopped_because"]["reason"] == "card_spent"
+    assert "No retry is made unless that changes" in told["stopped_because"]["sentence"]
+    shop.climb_when_due(payment_id)
+    ended = dunning_of(owner, shop, payment_id)
+    assert (ended["state"], ended["stopped_because"]["reason"]) == ("exhausted", "card_spent")
+    # By the retry's own date the declines count no more.
+    old = shop.pay(shop.card("pm_sandbox_decline_card_velocity_exceeded"))
+    with shop.session() as session:
+        method_id = session.get_one(Transaction, old).payment_method_id
+    decline_often(shop, method_id, 9, ago=timedelta(days=29, hours=12))
+    assert len(dunning_of(owner, shop, old)["coming"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason", "sentence"),
+    [
+        (
+            {"status": Status.FAILED, "error_code": SETTLED_BY_HAND, "error_message": "It failed."},
+            SETTLED_BY_HAND,
+            "It failed.",
+        ),
+        (
+            {"status": Status.CANCELED, "error_code": "abandoned", "error_message": "Too late."},
+            "abandoned",
+            "Too late.",
+        ),
+        ({"status": Status.CANCELED}, "canceled", "The payment was canceled."),
+    ],
+)
+def test_a_payment_that_was_given_up_says_so_while_its_invoice_is_due(
+    owner, shop, columns, reason, sentence
+):
+    payment_id = make_payment(shop.customer, shop.invoice(), **columns)
+    told = dunning_of(owner, shop, payment_id)
+    assert (told["state"], told["coming"]) == ("none", [])
+    assert told["stopped_because"] == {"reason": reason, "sentence": sentence}
+    assert (told["customer_action"]["action"], told["customer_action"]["resume"]) == (
+        "pay_again",
+        None,
+    )
+    shop.pay(shop.card(), invoice_id=shop.payment(payment_id).invoice_id)
+    paid = dunning_of(owner, shop, payment_id)
+    assert (paid["stopped_because"], paid["customer_action"]["action"]) == (None, "none")
 
 
 @pytest.mark.parametrize(

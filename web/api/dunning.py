@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -34,7 +35,9 @@ from schedules.ladder import (
     MAX_CARD_DECLINES,
     MAX_RETRIES,
     RETRIES,
+    SENTENCES,
     SHORTEST_DELAY_H,
+    Decision,
     RetryPolicy,
     Standing,
     steps_ahead,
@@ -115,7 +118,7 @@ class ComingRetry(BaseModel):
 
 
 class StoppedBecause(BaseModel):
-    """Why nothing is tried any more; also that it was paid, or need not be."""
+    """Why nothing is tried any more, or will be; also that it was paid, or need not be."""
 
     reason: str
     sentence: str
@@ -203,15 +206,21 @@ def _told(session: Session, invoice: Invoice) -> dict[str, Any]:
         (line for line in reversed(lines) if payment and line.subject_id == payment.id), None
     )
     policy = policy_of(session)
-    ladder = _ladder(session, payment, attempts, policy, is_scheduled=state is Dunning.SCHEDULED)
+    card = _card(session, payment, attempts)
+    ahead = _Ahead()
+    if payment is not None and state is Dunning.SCHEDULED:
+        ahead = _ahead(session, payment, attempts, card, policy)
     return {
         "invoice_id": invoice.id,
         "transaction_id": payment.id if payment else None,
         "state": state,
         "policy": _shown(policy),
-        **ladder,
-        "stopped_because": _stop(invoice, payment, state, last),
-        "customer_action": _action(session, payment, state, last),
+        "retries_made": _made(attempts, card),
+        "retries_left": len(ahead.coming),
+        "next_retry_at": ahead.next_at,
+        "coming": [{"at": at, "is_scheduled": at == ahead.next_at} for at in ahead.coming],
+        "stopped_because": _stop(invoice, payment, state, last, ahead.against),
+        "customer_action": _action(session, invoice, payment, state, last),
         "attempts": [_attempt(session, attempt, lines) for attempt in attempts],
     }
 
@@ -230,56 +239,80 @@ def _state(invoice: Invoice, payment: Transaction | None) -> Dunning:
     return Dunning.CLEARED if dunning.in_the_way(invoice) else payment.dunning
 
 
-def _ladder(
-    session: Session,
-    payment: Transaction | None,
-    attempts: Sequence[PaymentAttempt],
-    policy: RetryPolicy,
-    *,
-    is_scheduled: bool,
-) -> dict[str, Any]:
+def _card(
+    session: Session, payment: Transaction | None, attempts: Sequence[PaymentAttempt]
+) -> str | None:
+    """Return what the card is known by that would be charged now, else that was."""
     method = dunning.method_for(session, payment, moment=now()) if payment else None
-    card = cards.card_of(method) if method else (attempts[-1].fingerprint if attempts else None)
-    tried = [attempt for attempt in attempts if card and attempt.fingerprint == card]
-    made = sum(attempt.trigger is Trigger.LADDER for attempt in tried)
-    next_at = payment.next_retry_at if payment and is_scheduled else None
-    coming: list[datetime] = []
-    if next_at is not None and card is not None:
-        left = _left(session, attempts, card, policy, is_new=not tried)
-        coming = steps_ahead(next_at, made + bool(tried), policy)[:left]
-    return {
-        "retries_made": made,
-        "retries_left": len(coming),
-        "next_retry_at": next_at,
-        "coming": [{"at": at, "is_scheduled": at == next_at} for at in coming],
-    }
+    if method is not None:
+        return cards.card_of(method)
+    return attempts[-1].fingerprint if attempts else None
 
 
-def _left(
-    session: Session,
-    attempts: Sequence[PaymentAttempt],
-    card: str,
-    policy: RetryPolicy,
-    *,
-    is_new: bool,
-) -> int:
-    """Return how many attempts may still be made if each is declined like the last."""
-    moment = now()
-    advice = dunning.advice_to_climb(attempts, card)
-    declines = cards.declines_of(session, card, moment=moment)
-    standing: Standing = dunning.standing_of(
-        attempts, declines, card=card, advice=advice, declined_at=moment
+def _made(attempts: Sequence[PaymentAttempt], card: str | None) -> int:
+    return sum(
+        card is not None and each.fingerprint == card and each.trigger is Trigger.LADDER
+        for each in attempts
     )
-    return min(
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What is to come, as far as rows can tell today."""
+
+    next_at: datetime | None = None
+    coming: Sequence[datetime] = ()
+    # What will end the ladder at its next step, unless that changes by then.
+    against: Decision | None = None
+
+
+def _ahead(
+    session: Session,
+    payment: Transaction,
+    attempts: Sequence[PaymentAttempt],
+    card: str | None,
+    policy: RetryPolicy,
+) -> _Ahead:
+    next_at = payment.next_retry_at
+    if next_at is None or card is None:
+        return _Ahead(next_at)
+    declines = cards.declines_of(session, card, moment=next_at)
+    against = dunning.against(session, attempts, declines, card, moment=next_at)
+    if against is not None:
+        return _Ahead(next_at, against=against)
+    is_new = all(attempt.fingerprint != card for attempt in attempts)
+    advice = dunning.advice_to_climb(attempts, card)
+    standing: Standing = dunning.standing_of(
+        attempts, declines, card=card, advice=advice, declined_at=next_at
+    )
+    left = min(
         min(policy.steps, MAX_RETRIES) - standing.retries + is_new,
         RETRIES[advice] - standing.retries_on_advice + is_new,
         MAX_CARD_DECLINES - declines.number,
     )
+    made = _made(attempts, card) + (not is_new)
+    return _Ahead(next_at, steps_ahead(next_at, made, policy)[:left])
+
+
+def _is_given_up(invoice: Invoice, payment: Transaction) -> bool:
+    """Whether a payment has ended without a decline, and its invoice is still due."""
+    has_ended = payment.status in (Status.FAILED, Status.CANCELED)
+    return has_ended and payment.dunning is Dunning.NONE and dunning.in_the_way(invoice) is None
 
 
 def _stop(
-    invoice: Invoice, payment: Transaction | None, state: Dunning, last: Timeline | None
+    invoice: Invoice,
+    payment: Transaction | None,
+    state: Dunning,
+    last: Timeline | None,
+    against: Decision | None,
 ) -> dict[str, str] | None:
+    if against is not None:
+        sentence = f"{SENTENCES[against.reason]} No retry is made unless that changes by then."
+        return {"reason": str(against.reason), "sentence": sentence}
+    if payment is not None and _is_given_up(invoice, payment):
+        sentence = payment.error_message or f"The payment was {payment.status}."
+        return {"reason": told_code(payment.error_code or payment.status), "sentence": sentence}
     if state in (Dunning.NONE, Dunning.SCHEDULED) or payment is None or last is None:
         return None
     why = last.why
@@ -291,15 +324,21 @@ def _stop(
 
 
 def _action(
-    session: Session, payment: Transaction | None, state: Dunning, last: Timeline | None
+    session: Session,
+    invoice: Invoice,
+    payment: Transaction | None,
+    state: Dunning,
+    last: Timeline | None,
 ) -> dict[str, Any]:
     action = CustomerAction.NONE
     if last is not None and last.detail and state not in (Dunning.NONE, Dunning.CLEARED):
         action = CustomerAction(last.detail["action"])
     elif payment is not None and payment.status is Status.REQUIRES_ACTION:
         action = CustomerAction.PAY_IN_BROWSER
+    elif payment is not None and _is_given_up(invoice, payment):
+        action = CustomerAction.PAY_AGAIN
     resume = None
-    if payment is not None and action is not CustomerAction.NONE:
+    if payment is not None and action not in (CustomerAction.NONE, CustomerAction.PAY_AGAIN):
         resume = resuming.shown(resuming.resume_of(session, payment))
     return {"action": action, "sentence": ACTIONS[action], "resume": resume}
 
