@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -61,8 +61,8 @@ class Matter:
     customer: str | None
     # The intents that its attempts have made, as far as anybody has heard.
     known: tuple[str, ...]
-    # After this nothing was sent.
-    until: datetime
+    # When the last of its attempts began: past the life of that one's key nothing was sent.
+    begun_at: datetime
 
 
 def _claim(
@@ -87,7 +87,10 @@ def _claim(
         provider_id=provider_transaction_id,
         customer=payment.customer.provider_id if payment.customer else None,
         known=tuple(dict.fromkeys(each for each in ids if each)),
-        until=now(),
+        begun_at=max(
+            (each.first_called_at or each.created_at for each in payment.attempts),
+            default=payment.created_at,
+        ),
     )
 
 
@@ -151,7 +154,7 @@ def _intents(gateway: Gateway, matter: Matter) -> Iterator[Intent]:
                 transaction_id=matter.transaction_id,
                 customer=matter.customer,
                 key="",
-                until=matter.until,
+                until=matter.begun_at + timedelta(seconds=gateway.key_life_s),
             )
         except OutcomeUnknown:
             found = []  # it can never say that there is none: the operator has looked

@@ -17,7 +17,7 @@ from worker import replies
 from worker.alerts import resolve
 from worker.app import Debt
 from worker.database import in_transaction
-from worker.gateways.base import GatewayError, Rejected
+from worker.gateways.base import LAGS, GatewayError, Rejected
 
 # Whose sentence a refusal is: the rows and the provider disagree, or nobody could be asked.
 Kind = Literal["conflict", "unavailable"]
@@ -53,6 +53,8 @@ def unanswered(error: GatewayError) -> Refused:
     """Return the refusal where the provider does not tell."""
     if isinstance(error, Rejected) and error.http_status not in OUR_ACCESS:
         return Refused(f"The provider refuses to tell: {error.message}")
+    if error.code == LAGS:
+        return Refused(error.message, "unavailable")
     return Refused("The provider cannot be asked just now; try again.", "unavailable")
 
 

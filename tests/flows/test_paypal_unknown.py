@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from models.ids import new_id
 from models.outbox import enqueue
-from models.transactions import AttemptStatus, Status, Transaction
+from models.timeline import REVIEW_REFUSED, Cause, history
+from models.transactions import AttemptStatus, Status, Transaction, lock_existing
+from tasks.handover import hand_over
 from tests.flows.paypal_till import Till, follow
-from worker.database import transaction
+from worker.database import in_transaction, transaction
 
 ORDERS = "/v2/checkout/orders"
 CAPTURE = "/v2/checkout/orders/*/capture"
@@ -228,3 +232,62 @@ def test_a_refund_whose_answer_is_lost_is_given_once(till: Till, fault: str) -> 
     till.judge()
     assert till.payment(payment.id).amount_refunded == Decimal(40)
     assert till.taken() == {"eur": (10000, 4000)}
+
+
+def settle_as_failed(till: Till, payment: Transaction) -> str | None:
+    """Owe an operator's word that it has failed, have it done, and return why it was refused."""
+    asked = str(new_id())
+    with transaction(company_id=till.company_id) as session:
+        said = {"outcome": "failed", "provider_transaction_id": None, "note": "Seen at PayPal."}
+        said |= {"user_id": str(new_id()), "asked": asked}
+        enqueue(session, "reviews.settle", transaction_id=payment.id, **said)
+    till.work("reviews.settle")
+    with transaction(company_id=till.company_id) as session:
+        lines = history(session, [payment.id])
+        [line] = [line for line in lines if (line.detail or {}).get("asked") == asked]
+        return line.why if line.what == REVIEW_REFUSED else None
+
+
+def in_review(till: Till, fault: str, age: str = "8h") -> Transaction:
+    payment = pay_and_lose(till, fault)
+    till.book.fault("reporting_late", **HOURS_BEHIND)
+    till.advance(age)
+
+    def leave(session):
+        found = lock_existing(session, payment.id)
+        assert hand_over(session, found, because=Cause(why="not found"))
+
+    in_transaction(leave, till.company_id)
+    return payment
+
+
+def test_what_never_reached_paypal_is_settled_once_its_search_covers_the_keys_life(
+    till: Till,
+) -> None:
+    payment = in_review(till, "drop_before")
+    assert settle_as_failed(till, payment) is None
+    assert till.payment(payment.id).status == Status.FAILED
+    again = till.ask(till.payment(payment.id).invoice_id, payment_method_id=str(till.keep()))
+    till.work()
+    assert till.payment(again["transaction_id"]).status == Status.SUCCEEDED
+    till.judge()
+
+
+def test_what_paypal_has_taken_is_found_and_not_settled_as_failed(till: Till) -> None:
+    why = settle_as_failed(till, in_review(till, "drop_after"))
+    assert why is not None
+    assert "is succeeded" in why
+
+
+def test_while_paypals_search_lags_an_operator_is_told_when_to_ask_again(till: Till) -> None:
+    payment = in_review(till, "drop_before", "1h")
+    begun = till.attempts(payment)[0].first_called_at
+    assert begun is not None
+    covered = begun + timedelta(hours=7, minutes=30)
+    why = settle_as_failed(till, payment)
+    assert why is not None
+    assert why.startswith("PayPal's search lags")
+    assert why.endswith(f"Ask again after {covered:%Y-%m-%d %H:%M} UTC.")
+    assert till.payment(payment.id).status == Status.NEEDS_REVIEW
+    till.advance("6h31m")
+    assert settle_as_failed(till, payment) is None

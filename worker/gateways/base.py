@@ -24,6 +24,9 @@ from models.money import Money
 from schedules.declines import Advice as Advice  # noqa: PLC0414  a gateway's word too
 from worker.signatures import Event
 
+# The code of a look-up whose list is behind the time that it is asked about; it says until when.
+LAGS = "look_up_lags"
+
 
 @dataclass(kw_only=True, eq=False)
 class GatewayError(Exception):

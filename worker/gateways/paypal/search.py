@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from models.clock import now
-from worker.gateways.base import OutcomeUnknown, Unavailable
+from worker.gateways.base import LAGS, OutcomeUnknown, Unavailable
 from worker.gateways.paypal.api import Api, read
 
 PAGE = 500  # PayPal's largest
@@ -17,14 +17,16 @@ LONGEST_WINDOW = timedelta(days=31)  # of one call
 CLOCK_MARGIN = timedelta(days=1)  # PayPal's clock against ours, generously
 KEPT = timedelta(days=3 * 365)  # PayPal lists three years
 PAYMENT = "T00"  # what event codes of payments begin with; refunds and reversals have others
-LAGS = "look_up_lags"
+MOST_BEHIND = timedelta(hours=3)
+A_WHILE = timedelta(minutes=30)  # where it is further behind than PayPal says it can be
 
 
 def captures_of(api: Api, transaction_id: UUID, *, until: datetime | None) -> list[str]:
     """Return the ids of the captures that carry our payment's id, newest first.
 
     Raises:
-        Unavailable: none was found, and the data do not reach to `until`, so that there may be one.
+        Unavailable: none was found, and the data do not reach to `until`, so that there may be one;
+            it says when to ask again.
         OutcomeUnknown: more transactions than may be read.
     """
     moment = now()
@@ -39,9 +41,13 @@ def captures_of(api: Api, transaction_id: UUID, *, until: datetime | None) -> li
             if info.get("invoice_id") == str(transaction_id)
             and str(info.get("transaction_event_code", PAYMENT)).startswith(PAYMENT)
         ]
-    if not found and reached < (until or moment):
+    until = until or moment
+    if not found and reached < min(until, moment):
+        again = max(until + MOST_BEHIND, moment + A_WHILE)
         raise Unavailable(
-            message=f"PayPal's search knows nothing after {reached:%Y-%m-%d %H:%M}", code=LAGS
+            message=f"PayPal's search lags: it knows nothing after {_told(reached)} yet. "
+            f"Ask again after {_told(again)}.",
+            code=LAGS,
         )
     return found[::-1]
 
@@ -86,6 +92,10 @@ def _listed(
         if number >= int(page.get("total_pages") or 1):
             return infos, refreshed
     raise OutcomeUnknown(message=f"PayPal lists more than {len(infos)}", code="too_many")
+
+
+def _told(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _text_of(moment: datetime) -> str:
