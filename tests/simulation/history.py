@@ -31,7 +31,7 @@ from tests.simulation.steps import METHODS, STEPS, keep
 from tests.simulation.world import World, persist
 from web.auth import tokens
 from worker import sessions
-from worker.database import is_away, transaction
+from worker.database import PUBLISH, is_away, transaction
 
 LENGTHS = (3, 5, 8, 12, 24)
 # Most of what breaks does so within few steps.
@@ -312,15 +312,19 @@ class History:
                 self._tell(told)
 
     def work_round(self) -> bool:
-        """Work off what waits now; whether there was anything."""
+        """Work off what waits now; whether there was anything.
+
+        Browsers are told once, of all: whoever does so leaves nothing to the other bells.
+        """
         messages = [
             self.world.take(queue)
             for queue, number in self.world.waiting().items()
             for _ in range(number)
         ]
-        for message in messages:
-            work = partial(self.world.handle, message, redelivered=False)
-            self._do(self.world.name_of(message), work)
+        names = [self.world.name_of(message) for message in messages]
+        for number, (name, message) in enumerate(zip(names, messages, strict=True)):
+            if name != PUBLISH or PUBLISH not in names[number + 1 :]:
+                self._do(name, partial(self.world.handle, message, redelivered=False))
         return bool(messages)
 
     def _round(self) -> bool:
@@ -328,10 +332,18 @@ class History:
         has_worked = self.work_round()
         self.late += self.world.new_events()
         late, self.late = ([], self.late) if self.events_are_lost else (self.late, [])
+        self._deliver(late)
+        return has_worked or bool(late)
+
+    def hear(self) -> None:
+        """Have what is new told and worked off at once."""
+        self._deliver(self.world.new_events())
+        self.work_round()
+
+    def _deliver(self, late: list[Event]) -> None:
         for event in late:
             self._do(event.type, partial(self.world.deliver, event))
         self.world.taken(late)
-        return has_worked or bool(late)
 
     def _do(self, name: str, work: Callable[[], object]) -> None:
         """Do all of something at once, with nothing in between: that needs no hand."""

@@ -187,6 +187,20 @@ class StripeSide(Side):
     def end_dispute(self, dispute: Dispute, status: str) -> None:
         self.control.end_dispute(dispute.provider_dispute_id, status)
 
+    def pay_in_browser(self, payment: Transaction) -> bool:
+        """Have a payment paid with another card in the browser; whether that is possible still."""
+        id_ = payment.provider_transaction_id
+        [secret] = [
+            intent["client_secret"]
+            for intent in self.control.book()["payment_intents"]
+            if intent["id"] == id_
+        ] or [""]
+        try:
+            self.control.confirm_in_browser(secret, payment_method="pm_card_visa")
+        except Refused:
+            return False
+        return True
+
     def settle_all(self, random: Random) -> list[str]:
         told, book = [], self.control.book()
         for intent in book["payment_intents"]:

@@ -20,6 +20,7 @@ from tests.simulation.steps import (
     keep,
     methods_of,
     number_of,
+    pay_with,
     payments_of,
 )
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.history import History
 
 SURE = {Provider.STRIPE: ("card", "pm_card_visa"), Provider.PAYPAL: ("paypal", "sandbox_payer")}
+DECLINED = ("card", "pm_sandbox_decline_insufficient_funds")
 CHARGES = {
     Provider.STRIPE: "/v1/payment_intents*",
     Provider.PAYPAL: "/v2/checkout/orders*",
@@ -96,6 +98,32 @@ def lose_the_answer(history: History) -> str | None:
     else:
         seconds = 0
     return f"{told}, {fault['kind']}, {len(events)} events, {seconds} s later"
+
+
+def pay_in_an_old_tab(history: History) -> str | None:
+    """Have a declined payment be paid in a tab that is open still, around another payment."""
+    keep(history, DECLINED)
+    history.work_round()
+    declined = next((one for one in reversed(methods_of(history)) if one.is_active), None)
+    told = buy(history, declined, "USD")
+    history.work_round()
+    earlier = payments_of(history)[-1]
+    if earlier.status != Status.FAILED or not (good := _good(history, Provider.STRIPE)):
+        return told
+    pay_with(history, *history.invoices[-1], history.random.choice(good))
+    message = _take(history, CALLING)
+    if message is None:
+        return told
+    hand = Hand("the other", lambda: history.world.handle(message, redelivered=False))
+    stands = sum(
+        hand.go() for _ in range(history.random.choice((0, 0, 1, 2, 3))) if not hand.is_done
+    )
+    is_paid = history.world.stripe.pay_in_browser(earlier)
+    if history.random.random() < 0.6:
+        history.hear()
+    if not hand.is_done:
+        hand.finish()
+    return f"{told}, {is_paid} at point {stands} of the other: {history.ended(hand, message)}"
 
 
 def _begin(history: History, provider: Provider) -> str | None:
@@ -239,4 +267,5 @@ SCENES = (
     (5.0, freeze),
     (5.0, lose_the_answer),
     (6.0, race),
+    (2.5, pay_in_an_old_tab),
 )

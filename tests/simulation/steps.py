@@ -95,7 +95,7 @@ def buy(history: History, method: PaymentMethod | None = None, currency: str = "
     """Bill and pay at once, with a chosen method if one is given."""
     billed = bill(history, currency)
     invoice_id, price = history.invoices[-1]
-    return f"{billed}, {_pay(history, invoice_id, price, method)}"
+    return f"{billed}, {pay_with(history, invoice_id, price, method)}"
 
 
 def keep_a_card(history: History) -> str:
@@ -114,10 +114,12 @@ def keep(history: History, method: tuple[str, str]) -> str:
 def pay(history: History) -> str | None:
     if not history.invoices:
         return None
-    return _pay(history, *history.random.choice(history.invoices))
+    return pay_with(history, *history.random.choice(history.invoices))
 
 
-def _pay(history: History, invoice_id: str, price: str, method: PaymentMethod | None = None) -> str:
+def pay_with(
+    history: History, invoice_id: str, price: str, method: PaymentMethod | None = None
+) -> str:
     body: dict[str, Any] = {"invoice_id": invoice_id, "amount": price}
     if method is not None:
         body["payment_method_id"] = str(method.id)
