@@ -21,6 +21,8 @@ from sqlalchemy.orm import Session
 from models.base import Id, Moment, across_companies
 from models.dunning import DECLINE_IN_REVIEW
 
+# The alert about what was left at a provider that is not set up here any more.
+UNSEEN = "provider_not_set_up"
 # How many of one kind a sweep takes up; the next one takes more.
 MOST = 200
 # How many are read to find them.
@@ -243,7 +245,24 @@ def ended_declines(session: Session) -> Sequence[Review]:
     )
 
 
-def _reviews(session: Session, query: str) -> Sequence[Review]:
+def ended_unseen(session: Session, *, not_set_up: Sequence[str]) -> Sequence[Review]:
+    """Return the payments with an open alert that nobody could look at them, and that need none.
+
+    Args:
+        not_set_up: the providers at which still nobody can.
+    """
+    return _reviews(
+        session,
+        "SELECT a.subject_id AS id, a.company_id, 'payment' AS noun FROM alerts a"
+        f" WHERE a.kind = '{UNSEEN}' AND a.resolved_at IS NULL AND NOT EXISTS ("
+        "SELECT 1 FROM transactions x JOIN invoices i ON i.id = x.invoice_id"
+        " WHERE x.id = a.subject_id AND x.status IN ('failed', 'processing')"
+        f" AND i.status = 'open' AND FIND_IN_SET(x.payment_method, :not_set_up)) LIMIT {MOST}",
+        not_set_up=",".join(not_set_up),
+    )
+
+
+def _reviews(session: Session, query: str, **values: str) -> Sequence[Review]:
     typed = text(query).columns(id=Id, company_id=Id)
-    found = session.execute(across_companies(typed, because="whatever needs a person"))
+    found = session.execute(across_companies(typed, because="whatever needs a person"), values)
     return [Review(*row) for row in found]

@@ -14,6 +14,7 @@ from models import cards, dunning, locks
 from models.alerts import Severity
 from models.clock import now
 from models.invoices import Invoice
+from models.loose_ends import UNSEEN
 from models.money import Money
 from models.outbox import Owed, enqueue
 from models.timeline import note
@@ -39,9 +40,6 @@ from worker.events import announce_payment
 from worker.gateways import is_set_up
 from worker.gateways.base import ChargeRequest, IntentStatus, Rejected
 from worker.settings import settings
-
-# The alert about what nobody can look at.
-UNSEEN = "provider_not_set_up"
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,9 @@ def trace(debt: Debt, stray: Stray) -> None:
 
     A charge whose answer was lost can be disputed before it is looked up.
     """
-    gateway = disputes_at(stray.provider)
     try:
         with patiently():
+            gateway = disputes_at(stray.provider)
             about = gateway.retrieve(stray.intent_id).metadata
         company_id, payment_id = UUID(about["company_id"]), UUID(about["transaction_id"])
     except (Rejected, KeyError, ValueError) as error:
@@ -215,9 +215,10 @@ def _claim(session: Session, debt: Debt, *, action_id: str, **_then: object) -> 
         return None
     if debt.waits_for(session, dispute.provider):
         return None
+    with patiently():
+        key_life = timedelta(seconds=disputes_at(dispute.provider).key_life_s)
     called_before = action.first_called_at is not None
     action.first_called_at = action.first_called_at or moment
-    key_life = timedelta(seconds=disputes_at(dispute.provider).key_life_s)
     return Claim(
         action=action,
         dispute=dispute,

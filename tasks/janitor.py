@@ -6,6 +6,7 @@ It finds loose ends (models.loose_ends) and owes the task for each.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from models.loose_ends import (
     AT_WORK,
     LOOSE_ENDS,
     REFUND_AT_WORK,
+    UNSEEN,
     Found,
     LooseEnd,
     Review,
@@ -32,7 +34,9 @@ from models.transactions import Transaction
 from tasks.handover import KIND, hand_over_refund, tell
 from worker.alerts import resolve
 from worker.app import periodic
+from worker.breaker import PROVIDERS
 from worker.database import in_transaction
+from worker.gateways import is_set_up
 from worker.settings import settings
 from worker.tally import tally
 
@@ -43,9 +47,17 @@ ASK_EVERY = timedelta(hours=1)
 # Banks take up to ten working days to give money back.
 REFUND_PATIENCE = timedelta(days=14)
 SWEPT = Cause(why="found by the janitor")
+
+
+def _ended_unseen(session: Session) -> Sequence[Review]:
+    not_set_up = [each for each in PROVIDERS if not is_set_up(each)]
+    return loose_ends.ended_unseen(session, not_set_up=not_set_up)
+
+
 _ENDED = (
     (KIND, loose_ends.ended_reviews),
     (DECLINE_IN_REVIEW, loose_ends.ended_declines),
+    (UNSEEN, _ended_unseen),
 )
 
 

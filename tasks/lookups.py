@@ -42,7 +42,7 @@ from tasks.payments import Outcome, charge_alone, owe_another_look, record, revi
 from worker import replies
 from worker.app import Debt, calling_task
 from worker.database import in_transaction
-from worker.gateways import gateway_for
+from worker.gateways import gateway_for, is_set_up
 from worker.gateways.base import (
     Gateway,
     GatewayError,
@@ -95,7 +95,9 @@ def _claim_unknown(
     if debt.waits_for(session, attempt.provider):
         return None
     attempt.lease(moment, for_s=settings().claim_lease_s)
-    key_life = timedelta(seconds=gateway_for(attempt.provider).key_life_s)
+    # Where nobody can be asked nothing is sent, and a person is asked as after a long outage.
+    is_there = is_set_up(attempt.provider)
+    key_life = timedelta(seconds=gateway_for(attempt.provider).key_life_s if is_there else 0)
     is_still_due = is_due(session, payment)
     return Unknown(
         Claim(
@@ -130,13 +132,14 @@ def resolve(debt: Debt, unknown: Unknown) -> None:
     is sent again, under that same key and with the same parameters.
     """
     claim = unknown.claim
-    outcome = _find_out(gateway_for(claim.provider), unknown)
+    outcome = _find_out(unknown)
     in_transaction(_record_resolved, debt.company_id, debt, claim, outcome)
 
 
-def _find_out(gateway: Gateway, unknown: Unknown) -> Outcome:
+def _find_out(unknown: Unknown) -> Outcome:
     claim, is_key_alive = unknown.claim, now() < unknown.key_ends
     try:
+        gateway = gateway_for(claim.provider)
         if unknown.intent_id is not None:
             intent = gateway.retrieve(unknown.intent_id)
             is_stale = intent.status is IntentStatus.DECLINED and unknown.was_declined
@@ -352,7 +355,8 @@ def reveal(debt: Debt, payment: Transaction) -> None:
     answer: dict[str, object] = {"transaction_id": str(payment.id), "status": payment.status}
     intent = None
     if payment.provider_transaction_id is not None:
-        intent = _kept_by(gateway_for(payment.payment_method), payment.provider_transaction_id)
+        with patiently():
+            intent = _kept_by(gateway_for(payment.payment_method), payment.provider_transaction_id)
         answer["is_over"] = intent is None or not _can_go_on(intent)
     if intent is not None:
         answer |= {"client_secret": intent.client_secret, "approve_url": intent.approve_url}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from models.alerts import Alert
 from models.invoices import InvoiceStatus
 from models.outbox import enqueue
 from models.transactions import AttemptStatus, Status, Transaction
 from sandbox.stripe.control import Control, Refused
+from tasks import janitor
 from tests.flows.paypal_till import Till, forget_settings
 from tests.sandbox_fixture import SandboxProcess
 from worker.database import transaction
@@ -88,19 +89,35 @@ def test_what_was_declined_at_paypal_can_be_paid_at_stripe(till: Till, stripe: C
     assert till.taken() == {}
 
 
-def switched_off(till: Till, monkeypatch: pytest.MonkeyPatch) -> Transaction:
-    """A payment that was declined at PayPal, which is then not set up any more."""
+@contextmanager
+def no_paypal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PayPal is not set up, meanwhile."""
+    with monkeypatch.context() as patch:
+        patch.delenv("PAYPAL_API_BASE")
+        forget_settings()
+        yield
+    forget_settings()
+
+
+def declined_at_paypal(till: Till) -> Transaction:
     at_paypal = till.pay()
     till.approve(at_paypal, "instrument_declined@example.com")
     till.settle()
+    return at_paypal
+
+
+def switched_off(till: Till, monkeypatch: pytest.MonkeyPatch) -> Transaction:
+    """A payment that was declined at PayPal, which is then not set up any more."""
+    at_paypal = declined_at_paypal(till)
     monkeypatch.delenv("PAYPAL_API_BASE")
     forget_settings()
     return at_paypal
 
 
 def unseen_alerts(payment: Transaction) -> list[str]:
+    """What is told of a payment and still open."""
     with transaction() as session:
-        mine = Alert.subject_id == payment.id
+        mine = and_(Alert.subject_id == payment.id, Alert.resolved_at.is_(None))
         return [row.message for row in session.scalars(select(Alert).where(mine))]
 
 
@@ -116,8 +133,26 @@ def test_an_order_at_a_provider_that_is_switched_off_is_told_of_and_holds_up_not
         at_stripe = begin(till, at_paypal.invoice_id, "stripe")
         assert at_stripe.status == Status.REQUIRES_ACTION
         at_stripe = pay_in_browser(till, stripe, at_stripe, "pm_card_chargeDeclined")
+    janitor.sweep()
     [told] = unseen_alerts(at_paypal)
     assert "takes no money unless it is captured" in told
+    at_stripe = begin(till, at_paypal.invoice_id, "stripe")
+    at_stripe = pay_in_browser(till, stripe, at_stripe, "pm_card_visa")
+    assert till.invoice(at_stripe).status is InvoiceStatus.PAID
+    janitor.sweep()
+    assert unseen_alerts(at_paypal) == []
+
+
+def test_what_can_be_looked_at_again_is_told_of_no_more(
+    till: Till, stripe: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_paypal = declined_at_paypal(till)
+    with no_paypal(monkeypatch):
+        begin(till, at_paypal.invoice_id, "stripe")
+        janitor.sweep()
+        assert len(unseen_alerts(at_paypal)) == 1
+    janitor.sweep()
+    assert unseen_alerts(at_paypal) == []
 
 
 def test_what_may_have_been_captured_where_nobody_can_look_is_waited_for(
@@ -134,3 +169,31 @@ def test_what_may_have_been_captured_where_nobody_can_look_is_waited_for(
     assert stripe.book()["payment_intents"] == []
     [told] = unseen_alerts(at_paypal)
     assert "may yet take money" in told
+
+
+@pytest.mark.parametrize(
+    ("hours", "meanwhile", "after"),
+    [
+        (4, Status.PROCESSING, Status.SUCCEEDED),
+        (26, Status.NEEDS_REVIEW, Status.NEEDS_REVIEW),
+    ],
+)
+def test_an_outcome_that_nobody_can_look_up_is_waited_for_and_then_a_persons(
+    till: Till, monkeypatch: pytest.MonkeyPatch, hours: int, meanwhile: Status, after: Status
+) -> None:
+    payment = till.pay()
+    till.approve(payment)
+    till.book.fault("drop_after", path="/v2/checkout/orders/*/capture")
+    till.capture(payment)
+    till.work("payments.capture")
+    assert till.attempts(payment)[0].status == AttemptStatus.UNKNOWN
+    with no_paypal(monkeypatch):
+        for _ in range(4):
+            till.work("lookups.resolve", later=True)
+            assert [owed.failures for owed in till.owed("lookups.resolve")] == [0]
+            assert till.payment(payment.id).status == Status.PROCESSING
+        till.advance(f"{hours}h")
+        till.work("lookups.resolve")
+        assert till.payment(payment.id).status == meanwhile
+    till.work("lookups.resolve", later=True)
+    assert till.payment(payment.id).status == after

@@ -1,18 +1,22 @@
-"""Look-ups while their provider is away: hours long, they are owed and none is given up."""
+"""Look-ups while their provider is away or switched off: they are owed and none is given up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
 
+from models.disputes import DisputeAction, DisputeActionKind
 from models.methods import PaymentMethod
 from models.outbox import Owed, OwedStatus, enqueue
+from models.refunds import Refund, RefundReason
 from tasks import disputes, lookups, methods, refunds
 from tests.bell import ring
-from tests.tasks.provider_events import disputes_of, refunds_at
+from tests.tasks.provider_events import deliver, disputes_of, events_of, refunds_at
+from worker.gateways import UnknownProvider
 from worker.gateways.base import Unavailable
 
 TRIES = 12  # every ten minutes, for two hours
@@ -28,15 +32,30 @@ class Away:
         return answer
 
 
+def is_away(_: str) -> Away:
+    return Away()
+
+
+def is_switched_off(provider: str) -> NoReturn:
+    raise UnknownProvider(message=f"{provider} is not set up here")
+
+
+@pytest.fixture(params=[is_away, is_switched_off])
+def gone(request) -> Callable[[str], Away]:
+    """What the door to a provider answers that cannot be asked."""
+    way: Callable[[str], Away] = request.param
+    return way
+
+
 @pytest.fixture
-def outlives(shop, monkeypatch):
+def outlives(shop, monkeypatch, gone):
     """Owe a look-up while the provider is away; do it once it is there again."""
 
     def outlive(task: str, where: ModuleType, name: str, **arguments: Any) -> None:
         with shop.session() as session:
             owed_id = enqueue(session, task, **arguments).id
         with monkeypatch.context() as patch:
-            patch.setattr(where, name, lambda _: Away())
+            patch.setattr(where, name, gone)
             for _ in range(TRIES):
                 ring(task, owed_id)
                 with shop.session() as session:
@@ -56,6 +75,46 @@ def test_a_state_that_is_in_doubt_is_asked_for_until_it_is_known(shop, outlives)
     about = {"transaction_id": payment_id, "intent_id": intent_id, "why": "a test"}
     outlives("lookups.refresh", lookups, "gateway_for", **about)
     assert shop.payment(payment_id).status == "succeeded"
+
+
+def test_a_secret_that_is_asked_for_again_is_fetched_once_it_can_be(shop, outlives):
+    payment_id = shop.pay(None)
+    outlives("lookups.reveal", lookups, "gateway_for", transaction_id=payment_id)
+
+
+@pytest.mark.parametrize("gone", [is_switched_off], indirect=True)
+def test_a_refund_waits_for_its_provider_to_be_set_up_again(shop, outlives):
+    payment_id = shop.pay(shop.card())
+    with shop.session() as session:
+        refund = Refund(
+            company_id=shop.company_id,
+            transaction_id=payment_id,
+            amount=Decimal(25),
+            reason=RefundReason.REQUESTED,
+        )
+        session.add(refund)
+        session.flush()
+    outlives("refunds.send", refunds, "gateway_for", refund_id=refund.id)
+    assert [each.status for each in refunds_at(shop, payment_id)] == ["succeeded"]
+
+
+@pytest.mark.parametrize("gone", [is_switched_off], indirect=True)
+def test_what_is_told_of_a_dispute_waits_for_its_provider_to_be_set_up_again(shop, outlives):
+    intent_id = shop.payment(shop.pay(shop.card())).provider_transaction_id
+    shop.sandbox.control.dispute(payment_intent=intent_id)
+    deliver(shop, events_of(shop, "charge.dispute."))
+    [dispute] = disputes_of(shop)
+    with shop.session() as session:
+        action = DisputeAction(
+            company_id=shop.company_id,
+            dispute_id=dispute.id,
+            kind=DisputeActionKind.ACCEPT,
+            request={},
+        )
+        session.add(action)
+        session.flush()
+    outlives("disputes.send", disputes, "disputes_at", action_id=action.id)
+    assert disputes_of(shop)[0].status == "lost"
 
 
 def test_refunds_are_asked_for_until_they_are_known(shop, outlives):
