@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from models import invariants
 from models.base import CompanyOwned, across_companies
 from models.invariants import Part, Violation
 from models.tenants import Company
+from worker import telemetry
 from worker.database import error_number, transaction
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A statement that took too long, at MariaDB and at MySQL.
@@ -67,6 +71,10 @@ def judge(
                 raise
             continue  # the others may be quick
         verdicts[name] = Verdict(name, not found, found)
+    for verdict in verdicts.values():
+        if verdict.holds is None:
+            log.warning("there was no time to look whether %s", verdict.invariant)
+            telemetry.count("invariants.skipped", invariant=verdict.invariant)
     return list(verdicts.values())
 
 

@@ -74,6 +74,7 @@ METRICS = {
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
         Metric("rate_limit.hits", _C, ("limit",), "Requests refused by a limit."),
         Metric("invariants.broken", _C, ("invariant",), "Invariants found broken."),
+        Metric("invariants.skipped", _C, ("invariant",), "Looks for which there was no time."),
     )
 }
 

@@ -76,7 +76,17 @@ def test_what_breaks_a_sentence_is_told_without_other_tenants_rows(operator, bro
     assert other not in answer.text
 
 
-def test_what_there_is_no_time_for_is_told_as_such(database, monkeypatch):
+@pytest.fixture
+def kept():
+    """The metrics of this process, meanwhile."""
+    before = list(metrics._sinks)
+    kept = Kept()
+    metrics.use_sinks(kept)
+    yield kept
+    metrics.use_sinks(*before)
+
+
+def test_what_there_is_no_time_for_is_told_as_such(database, monkeypatch, caplog, kept):
     slow = {"this one is quick": "SELECT 1 WHERE FALSE", "this one is slow": "SELECT SLEEP(30)"}
     monkeypatch.setattr(invariants, "QUERIES", {**slow, "this one is never reached": "SELECT 1"})
     monkeypatch.setattr(invariants, "HISTORIES", ())
@@ -86,6 +96,10 @@ def test_what_there_is_no_time_for_is_told_as_such(database, monkeypatch):
     assert verdicts["this one is quick"] is True
     assert set(verdicts.values()) == {True, None} or verdicts["this one is slow"] is False
     assert verdicts["this one is never reached"] is None
+    never = {"invariant": "this one is never reached"}
+    assert ("invariants.skipped", 1, never) in kept.told
+    assert "no time to look whether this one is never reached" in caplog.text
+    assert "this one is quick" not in caplog.text
     # The connection is as it was for who has it next.
     with transaction() as session:
         query = text("SELECT @@SESSION.max_statement_time = @@GLOBAL.max_statement_time")
@@ -291,29 +305,21 @@ def dead(database):
         session.execute(delete(Owed).where(Owed.id == owed.id))
 
 
-def test_dead_letters_are_told_by_number_and_age_until_they_are_gone(visitor, dead):
-    before = list(metrics._sinks)
-    kept = Kept()
-    metrics.use_sinks(kept)
-    try:
-        operations.watch()
-        figures = {
-            name: number for name, number, tags in kept.told if tags.get("queue") == "refunds"
-        }
-        assert figures["outbox.dead_letters"] >= 1
-        assert figures["outbox.oldest_dead"] >= 100
-        assert ("breaker.is_open", 0, {"provider": "stripe"}) in kept.told
-        shown = visitor.get("/readyz").json
-        assert shown["backlog"]["refunds"]["dead"] >= 1
-        assert shown["dead_letters"]["number"] >= 1
-        assert shown["dead_letters"]["oldest_s"] >= 100
-        assert shown["status"] == "ok"
-        assert alert_about("dead_letters") is not None
-        with transaction() as session:
-            session.execute(delete(Owed).where(Owed.status == OwedStatus.DEAD))
-        kept.told.clear()
-        operations.watch()
-        assert ("outbox.dead_letters", 0, {"queue": "refunds"}) in kept.told
-        assert alert_about("dead_letters") is None
-    finally:
-        metrics.use_sinks(*before)
+def test_dead_letters_are_told_by_number_and_age_until_they_are_gone(visitor, dead, kept):
+    operations.watch()
+    figures = {name: number for name, number, tags in kept.told if tags.get("queue") == "refunds"}
+    assert figures["outbox.dead_letters"] >= 1
+    assert figures["outbox.oldest_dead"] >= 100
+    assert ("breaker.is_open", 0, {"provider": "stripe"}) in kept.told
+    shown = visitor.get("/readyz").json
+    assert shown["backlog"]["refunds"]["dead"] >= 1
+    assert shown["dead_letters"]["number"] >= 1
+    assert shown["dead_letters"]["oldest_s"] >= 100
+    assert shown["status"] == "ok"
+    assert alert_about("dead_letters") is not None
+    with transaction() as session:
+        session.execute(delete(Owed).where(Owed.status == OwedStatus.DEAD))
+    kept.told.clear()
+    operations.watch()
+    assert ("outbox.dead_letters", 0, {"queue": "refunds"}) in kept.told
+    assert alert_about("dead_letters") is None
