@@ -25,6 +25,8 @@ from web.auth import caller
 from web.routes import Input
 from worker import telemetry
 
+# What people write: lines and tabs, and of the control characters no other.
+WRITTEN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
 
 

@@ -18,7 +18,7 @@ from web.auth import allowed, caller
 from web.lists import answer_page
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import Moment, PageQuery
+from web.schemas import WRITTEN, Moment, PageQuery
 from worker import alerts
 from worker.database import in_transaction
 
@@ -43,7 +43,7 @@ class AlertPath(Input):
 class Resolution(Input):
     """How it was seen to."""
 
-    note: str = Field(min_length=1, max_length=2000)
+    note: str = Field(min_length=1, max_length=2000, pattern=WRITTEN)
 
 
 class AlertAnswer(BaseModel):

@@ -23,7 +23,7 @@ from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
 from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes
-from web.schemas import Amount, Currency, Day, Exact, Moment, cause
+from web.schemas import WRITTEN, Amount, Currency, Day, Exact, Moment, cause
 from worker.database import error_number, transaction
 from worker.events import announce_invoice, announce_payment, announce_refund
 
@@ -44,7 +44,10 @@ Reference = Annotated[
         pattern=r"^[^\x00-\x1f\x7f]+$",
     ),
 ]
-Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Why = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=WRITTEN),
+]
 
 
 class NewTransfer(Input):

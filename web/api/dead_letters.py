@@ -20,7 +20,7 @@ from web.auth import allowed
 from web.lists import answer_page
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import Moment, PageQuery, cause
+from web.schemas import WRITTEN, Moment, PageQuery, cause
 from worker.database import in_transaction, transaction
 
 routes = Routes("dead_letters", __name__, url_prefix=f"{PREFIX}/dead-letters")
@@ -55,7 +55,7 @@ class Replay(Several):
 class Dismissal(Input):
     """Why nothing is to be done about it."""
 
-    note: str = Field(min_length=1, max_length=2000)
+    note: str = Field(min_length=1, max_length=2000, pattern=WRITTEN)
 
 
 class LetterAnswer(BaseModel):

@@ -31,6 +31,7 @@ from web.lists import answer_page
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
 from web.schemas import (
+    WRITTEN,
     Amount,
     Currency,
     Day,
@@ -74,7 +75,7 @@ Quantity = Annotated[
 class NewLine(Input):
     """One line: so many of something at so much each."""
 
-    description: str = Field(min_length=1, max_length=500)
+    description: str = Field(min_length=1, max_length=500, pattern=WRITTEN)
     quantity: Quantity
     unit_amount: Exact
 
@@ -84,7 +85,7 @@ class NewInvoice(Input):
 
     currency: Currency | None = Field(None, description="The company's currency if left out.")
     due_on: Day | None = None
-    memo: str | None = Field(None, max_length=2000)
+    memo: str | None = Field(None, max_length=2000, pattern=WRITTEN)
     lines: list[NewLine] = Field(min_length=1, max_length=200)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models import refunds, transactions
 from models.money import InvalidAmount, Money, amount_of
 from models.outbox import enqueue
-from models.refunds import REASONS, Refund, RefundReason, RefundStatus
+from models.refunds import REASONS, UNDER_WAY, Refund, RefundReason, RefundStatus
 from models.tenants import Permission
 from models.timeline import Cause, note
 from models.transactions import Provider, Transaction
@@ -22,7 +22,7 @@ from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
-from web.schemas import Amount, Exact, Moment, cause
+from web.schemas import WRITTEN, Amount, Exact, Moment, cause
 from worker import replies
 from worker.database import transaction
 from worker.events import announce_refund
@@ -47,7 +47,7 @@ class NewRefund(Input):
 
     amount: Exact
     reason: Reason = "customer_request"
-    notes: str | None = Field(None, max_length=2000)
+    notes: str | None = Field(None, max_length=2000, pattern=WRITTEN)
 
 
 class RefundPath(PaymentPath):
@@ -182,6 +182,17 @@ def list_refunds(path: PaymentPath) -> Response:
         return respond({"data": [_shown(refund, payment.currency) for refund in found]})
 
 
+NOT_KNOWN = "The provider has not yet told what became of it. It is asked again by itself."
+IN_REVIEW = "What became of it must be found out by hand."
+
+
+def _error(refund: Refund) -> str | None:
+    """Return what whoever asked for a refund may read; how a call went is not for them."""
+    if refund.status not in UNDER_WAY or refund.error_message is None:
+        return refund.error_message
+    return IN_REVIEW if refund.needs_review else NOT_KNOWN
+
+
 def _shown(refund: Refund, currency: str) -> dict[str, Any]:
     return {
         "refund_id": refund.id,
@@ -191,7 +202,7 @@ def _shown(refund: Refund, currency: str) -> dict[str, Any]:
         "currency": currency,
         "reason": refund.reason,
         "notes": refund.notes,
-        "error_message": refund.error_message,
+        "error_message": _error(refund),
         "created_at": refund.created_at,
         "updated_at": refund.updated_at,
     }

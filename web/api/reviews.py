@@ -30,7 +30,7 @@ from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
 from web.problems import Problem, invalid, unavailable
 from web.routes import Input, Routes, respond
-from web.schemas import Amount, Moment, cause
+from web.schemas import WRITTEN, Amount, Moment, cause
 from worker import replies
 from worker.database import transaction
 
@@ -69,7 +69,9 @@ class PaymentSettlement(Input):
     provider_transaction_id: str | None = Field(
         None, pattern=ID, description="The provider's id of the payment; needed for `succeeded`."
     )
-    note: str = Field(min_length=1, max_length=2000, description="How it is known.")
+    note: str = Field(
+        min_length=1, max_length=2000, pattern=WRITTEN, description="How it is known."
+    )
 
 
 class RefundSettlement(Input):
@@ -79,7 +81,9 @@ class RefundSettlement(Input):
     provider_refund_id: str | None = Field(
         None, pattern=ID, description="The provider's id of the refund; needed for `succeeded`."
     )
-    note: str = Field(min_length=1, max_length=2000, description="How it is known.")
+    note: str = Field(
+        min_length=1, max_length=2000, pattern=WRITTEN, description="How it is known."
+    )
 
 
 class ReviewAnswer(BaseModel):
@@ -100,7 +104,7 @@ class ReviewAnswer(BaseModel):
     needs_review: bool
     since: Moment
     why: str | None
-    how: str = Field(description="How it is settled.")
+    how: str | None = Field(description="How it is settled, while it needs a review.")
 
 
 class ReviewsAnswer(BaseModel):
@@ -315,6 +319,8 @@ def _shown(payment: Transaction, refund: Refund | None, told: Alert | None) -> d
     is_decline = payment.status == Status.FAILED and payment.dunning == Dunning.IN_REVIEW
     kind = "refund" if refund else "decline" if is_decline else "payment"
     is_doubted = payment.status == Status.NEEDS_REVIEW or is_decline
+    needs_review = refund.needs_review if refund else is_doubted
+    how = HOW[kind].format(id=row.id, invoice=payment.invoice_id)
     return {
         "kind": kind,
         "id": row.id,
@@ -327,8 +333,8 @@ def _shown(payment: Transaction, refund: Refund | None, told: Alert | None) -> d
         "provider": payment.payment_method,
         "provider_transaction_id": payment.provider_transaction_id,
         "provider_refund_id": refund.provider_refund_id if refund else None,
-        "needs_review": refund.needs_review if refund else is_doubted,
+        "needs_review": needs_review,
         "since": told.created_at if told else row.updated_at,
         "why": told.message if told else row.error_message,
-        "how": HOW[kind].format(id=row.id, invoice=payment.invoice_id),
+        "how": how if needs_review else None,
     }

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from models.clock import now
 from models.ids import new_id
 from models.locks import lock_existing
 from models.operations import Action, acts_on
 from models.outbox import Owed
-from models.refunds import Refund, RefundReason
+from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import Cause
 from models.transactions import Status, Transaction
 from tasks.handover import hand_over, hand_over_refund
@@ -139,7 +140,7 @@ def test_what_the_operator_says_is_held_against_the_provider_and_written_down(op
         settled = operator.post(path, right, Idempotency_Key="yes", **ours)
         assert settled.status_code == 200, settled.text
         assert settled.json["status"] == "succeeded"
-        assert settled.json["needs_review"] is False
+        assert (settled.json["needs_review"], settled.json["how"]) == (False, None)
         replayed = operator.post(path, right, Idempotency_Key="yes", **ours)
         assert replayed.json == settled.json
     assert shop.charges(payment_id) == 1
@@ -235,3 +236,44 @@ def test_an_owner_may_neither_see_nor_settle_reviews(visitor, person):
     problem_of(owner.get(REVIEWS), 403, "forbidden")
     problem_of(owner.post(f"{PAYMENTS}/{payment_id}/settle", SAID), 403, "forbidden")
     problem_of(owner.post(f"{REFUNDS}/{new_id()}/settle", SAID), 403, "forbidden")
+
+
+def test_a_refunds_owner_reads_a_sentence_and_not_how_a_call_went(operator, ours):
+    paid = make_payment(
+        ours,
+        make_invoice(ours.company_id),
+        status=Status.SUCCEEDED,
+        amount_captured=Decimal(100),
+    )
+    refund_id = refund_in_review(ours, paid)
+    path, told = f"/api/v1/payments/{paid}/refunds/{refund_id}", []
+    for status, since in (("processing", None), ("processing", now()), ("failed", None)):
+        with transaction(company_id=ours.company_id) as session:
+            refund = session.get_one(Refund, refund_id)
+            refund.status, refund.review_since = RefundStatus(status), since
+            refund.error_message = "connection_lost: (ProtocolError)"
+        told.append(operator.get(path, **named(ours)).json["error_message"])
+    assert told == [
+        "The provider has not yet told what became of it. It is asked again by itself.",
+        "What became of it must be found out by hand.",
+        "connection_lost: (ProtocolError)",
+    ]
+
+
+@pytest.mark.parametrize("written", ["\0", "a\x1bb", "\x7f"])
+def test_what_nobody_can_read_is_no_note(operator, ours, written):
+    payment_id = in_review(ours)
+    asked = {
+        f"{PAYMENTS}/{payment_id}/settle": {**SAID, "note": written},
+        f"/api/v1/payments/{payment_id}/refund": {"amount": "1.00", "notes": written},
+    }
+    for path, body in asked.items():
+        problem = problem_of(operator.post(path, body, **named(ours)), 422, "invalid")
+        assert [error["field"] for error in problem["errors"]] == [list(body)[-1]]
+
+
+def test_a_note_may_have_lines(operator, ours):
+    payment_id = in_review(ours)
+    asked = {**named(ours), "Prefer": "respond-async"}
+    said = {**SAID, "note": "Seen in the dashboard:\r\n\tno charge."}
+    assert operator.post(f"{PAYMENTS}/{payment_id}/settle", said, **asked).status_code == 202
