@@ -18,7 +18,7 @@ from models.money import Money
 from models.timeline import Cause
 from models.transactions import AttemptStatus, Status, Transaction, lock_existing, start_attempt
 from models.webhooks import WebhookStatus
-from tests.flows.paypal_till import Till
+from tests.flows.paypal_till import INTENTS, Till
 from worker.database import transaction
 from worker.gateways.base import Advice
 
@@ -244,6 +244,16 @@ def test_a_capture_that_waits_at_paypal_ends_when_it_says_so(till: Till) -> None
         till.book.settle(waiting.payment_processor_id, outcome=outcome)
         till.judge()
         assert till.payment(payment.id).status == status
+
+
+def test_whoever_asks_is_told_that_paypal_is_at_work(till: Till) -> None:
+    method = str(till.keep("pending"))
+    body = {"invoice_id": str(till.bill()), "amount": "100.00", "payment_method_id": method}
+    asked = {"Idempotency_Key": "pending", "Prefer": "respond-async"}
+    assert till.owner.post(INTENTS, body, **asked).status_code == 202
+    till.work("payments.charge")
+    told = till.owner.post(INTENTS, body, **asked)
+    assert (told.status_code, told.json["status"]) == (200, "processing")
 
 
 def test_a_refund_that_was_made_at_paypal_is_ours_too(till: Till) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from models.timeline import note
 from models.transactions import CancelReason, Status, Transaction
 from web.api.payments import PREFIX, IntentAnswer, PaymentPath, tell_intent
 from web.auth import allowed
-from web.idempotency import Begun, idempotent
+from web.idempotency import Begun, Told, idempotent
 from web.problems import Problem
 from web.routes import Routes
 from web.schemas import cause
@@ -37,9 +38,16 @@ def _wait_with_the_first(session: Session, transaction_id: UUID) -> str | None:
     return joined.key if payment.status == Status.REQUIRES_ACTION else None
 
 
+def _tell(session: Session, transaction_id: UUID, reply: dict[str, Any] | None) -> Told:
+    """Tell where a payment stands; what is just being paid is not canceled, and may yet be."""
+    told = tell_intent(session, transaction_id, reply)
+    is_being_paid = told.body["status"] == Status.PROCESSING
+    return Told(told.body, 202 if is_being_paid else told.status, told.location)
+
+
 @routes.post("/<uuid:transaction_id>/cancel", responses={200: IntentAnswer, 202: IntentAnswer})
 @allowed(Permission.PAYMENTS_WRITE)
-@idempotent(tell=tell_intent, ask_again=_wait_with_the_first)
+@idempotent(tell=_tell, ask_again=_wait_with_the_first)
 def cancel_payment(session: Session, path: PaymentPath) -> Begun:
     """Give up a payment that waits for the customer; a worker cancels it at the provider.
 

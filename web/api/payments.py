@@ -22,6 +22,7 @@ from models.tenants import Permission
 from models.timeline import note
 from models.transactions import (
     KEEP_METHOD,
+    AttemptStatus,
     Dunning,
     Provider,
     Status,
@@ -158,7 +159,8 @@ def tell_intent(session: Session, transaction_id: UUID, reply: dict[str, Any] | 
     payment = session.get_one(Transaction, transaction_id)
     secret = (reply or {}).get("client_secret") or None
     approve_url = (reply or {}).get("approve_url") or None
-    has_answer = secret or approve_url or payment.status not in (*UNDER_WAY, Status.REQUIRES_ACTION)
+    is_open = payment.status in (*UNDER_WAY, Status.REQUIRES_ACTION)
+    has_answer = secret or approve_url or not is_open or _is_at_work(payment)
     body = {
         "transaction_id": payment.id,
         "client_secret": secret,
@@ -167,6 +169,12 @@ def tell_intent(session: Session, transaction_id: UUID, reply: dict[str, Any] | 
         "error": _error(payment),
     }
     return Told(body, status=200 if has_answer else 202, location=f"{PREFIX}/{payment.id}")
+
+
+def _is_at_work(payment: Transaction) -> bool:
+    """Whether the provider has answered that it has still to find out."""
+    attempt = payment.open_attempt
+    return attempt is not None and attempt.status == AttemptStatus.PROCESSING
 
 
 @routes.post("/create-intent", responses={200: IntentAnswer, 202: IntentAnswer})

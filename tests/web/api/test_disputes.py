@@ -131,6 +131,8 @@ def test_no_evidence_once_the_bank_has_it_or_its_day_is_past(owner, shop):
         session.get_one(Dispute, late.id).evidence_due_at = clock.now()
     problem = problem_of(answer(owner, late, "evidence", told), 409, "conflict")
     assert "was due" in problem["detail"]
+    # It can still be given up: nobody else would end it.
+    assert answer(owner, late, "accept").status_code == 202
 
 
 TOO_MANY = dict.fromkeys(
