@@ -55,7 +55,7 @@ MEMORY = {
     "an event that was received is owed, and one that was handled is not": f"""
         SELECT x.id, x.provider_event_id, x.status FROM payment_webhooks x
         WHERE NEW(x.id) AND (x.status IN ('received', 'processing', 'failed'))
-            <> {_owed("event_id", "webhooks.handle")}
+            <> {_owed("event_id", "webhooks.handle", "webhooks.verify")}
     """,
     "an event that was handled had exactly one effect": """
         SELECT w.id, w.provider_event_id, COUNT(t.id)

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    delete,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.mysql import MEDIUMBLOB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Changing, words
+from models.base import Base, Changing, words
 
 
 class WebhookStatus(StrEnum):
-    """What became of an event. Ignored: no handler, or nothing of ours."""
+    """What became of an event. Ignored: no handler, or nothing of ours. Refused: a forgery."""
 
     RECEIVED = "received"
     PROCESSING = "processing"
     COMPLETED = "completed"
     FAILED = "failed"
     IGNORED = "ignored"
+    REFUSED = "refused"
 
 
 # The event types that are acted on, a provider: `tasks.webhooks` has a handler for each. Others are
@@ -70,7 +83,9 @@ HANDLED: dict[str, frozenset[str]] = {
 }
 # Whose signatures a worker checks, as the door cannot: until then nobody acts on their events.
 CHECKED_LATER = frozenset({"paypal"})
-
+# How long an event is kept that nobody vouched for and nobody acts on: anybody may send such. It is
+# as far back as missed events are asked for, so that a true one does not come in a second time.
+KEPT_UNVOUCHED = timedelta(days=30)
 
 # Stands among the headers of an event that was fetched from the provider; the door keeps none of
 # this name, so nobody can send it.
@@ -119,3 +134,19 @@ class PaymentWebhook(Changing):
     def is_vouched_for(self) -> bool:
         """Whether its provider is known to have sent it."""
         return self.provider not in CHECKED_LATER or self.verified_at is not None
+
+
+def forget_unvouched(session: Session, *, moment: datetime, limit: int = 1000) -> int:
+    """Delete old events that anybody may have sent and that owe nothing; return how many."""
+    row = PaymentWebhook
+    is_done = or_(row.status == WebhookStatus.IGNORED, row.status == WebhookStatus.REFUSED)
+    is_idle = and_(is_done, row.verified_at.is_(None))
+    is_old = and_(row.provider.in_(CHECKED_LATER), row.created_at < moment - KEPT_UNVOUCHED)
+    # Found before anything is locked, and each looked at again: a replay may have it in hand.
+    found = session.scalars(select(row.id).where(is_old, is_idle).limit(limit)).all()
+    if found:
+        by_key = delete(Base.metadata.tables[row.__tablename__]).where(
+            row.id == bindparam("found"), is_idle
+        )
+        session.execute(by_key, [{"found": identity} for identity in found])
+    return len(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from models import idempotency
+from models import idempotency, webhooks
 from models.clock import now
 from worker import sweeper
 from worker.app import periodic
@@ -25,5 +25,10 @@ def sweep() -> None:
 
 @periodic("outbox.forget_expired")
 def forget_expired() -> None:
-    """Delete idempotency keys past their 24 hours. Safe twice: age alone decides."""
+    """Delete what is past its time: idempotency keys, and events that nobody vouched for.
+
+    Safe twice: age alone decides.
+    """
     in_transaction(idempotency.forget_expired, None, moment=now())
+    while in_transaction(webhooks.forget_unvouched, None, moment=now()):
+        log.info("events that nobody vouched for are forgotten")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import locks
@@ -33,7 +34,9 @@ from worker.tally import tally
 
 log = logging.getLogger(__name__)
 
-DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED)
+DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED, WebhookStatus.REFUSED)
+# Begins the account of what was refused, so that the true event with its id has its place.
+FORGED = "forged:"
 HANDLERS: dict[str, dict[str, Handler]] = {
     "stripe": {**payment_events.STRIPE, **method_events.STRIPE, **dispute_events.STRIPE},
     "paypal": {**paypal_events.PAYPAL},
@@ -151,25 +154,34 @@ def _act_verified(session: Session, debt: Debt, event_id: UUID) -> None:
     if event.status in DONE:
         return
     event.verified_at = now()
+    if event.account.startswith(FORGED):
+        if _has_come(session, event):
+            _finish(session, event, WebhookStatus.IGNORED)
+            return
+        event.account = ""
     _act(session, event, debt.cause(VERIFYING))
     crash.point("webhook.applied")
+
+
+def _has_come(session: Session, refused: PaymentWebhook) -> bool:
+    """Whether an event that was refused, and is found good after all, has come by another way."""
+    same = select(PaymentWebhook.id).where(
+        PaymentWebhook.provider == refused.provider,
+        PaymentWebhook.account == "",
+        PaymentWebhook.provider_event_id == refused.provider_event_id,
+    )
+    return session.scalar(same) is not None
 
 
 def _refuse(session: Session, debt: Debt, event_id: UUID, why: str) -> None:
     """Keep a forged event for people to see; the event whose id it bears may still come."""
     debt.end(session)
     event = locks.lock_existing(session, PaymentWebhook, event_id)
-    event.status = WebhookStatus.FAILED
-    event.account = f"forged:{event.id.hex}"
+    if event.status in DONE:
+        return
+    _finish(session, event, WebhookStatus.REFUSED)
+    event.account = f"{FORGED}{event.id.hex}"
     event.error_message = f"Refused: {why}"
-    event.next_retry_at = None
-    tally(
-        session,
-        "webhooks.handled",
-        provider=event.provider,
-        type=event.event_type,
-        outcome="forged",
-    )
     alert(
         session,
         "webhook_refused",

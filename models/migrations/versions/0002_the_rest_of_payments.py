@@ -259,6 +259,21 @@ def upgrade() -> None:
         "payment_webhooks", sa.Column("subject_id", models.base.Id(length=16), nullable=True)
     )
     op.alter_column(
+        "payment_webhooks",
+        "status",
+        existing_type=mysql.ENUM("received", "processing", "completed", "failed", "ignored"),
+        type_=sa.Enum(
+            "received",
+            "processing",
+            "completed",
+            "failed",
+            "ignored",
+            "refused",
+            name="webhookstatus",
+        ),
+        existing_nullable=False,
+    )
+    op.alter_column(
         "refunds",
         "status",
         existing_type=mysql.ENUM("pending", "processing", "succeeded", "failed"),
@@ -341,6 +356,22 @@ def downgrade() -> None:
             name="refundstatus",
         ),
         type_=mysql.ENUM("pending", "processing", "succeeded", "failed"),
+        existing_nullable=False,
+    )
+    op.execute("UPDATE payment_webhooks SET status = 'ignored' WHERE status = 'refused'")
+    op.alter_column(
+        "payment_webhooks",
+        "status",
+        existing_type=sa.Enum(
+            "received",
+            "processing",
+            "completed",
+            "failed",
+            "ignored",
+            "refused",
+            name="webhookstatus",
+        ),
+        type_=mysql.ENUM("received", "processing", "completed", "failed", "ignored"),
         existing_nullable=False,
     )
     op.drop_column("payment_webhooks", "subject_id")
