@@ -238,7 +238,7 @@ def revive(session: Session, owed: Owed) -> None:
     moment = now()
     owed.status = OwedStatus.OWED
     owed.failures = owed.starts = 0
-    owed.claimed_until = None
+    owed.claimed_until = owed.error = None
     owed.sends, owed.sent_at = 1, moment
     owed.due_at = moment + timedelta(seconds=session.info.get("resend_after_s", 30))
     session.info.setdefault("owed", []).append(owed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from models import locks, outbox
@@ -20,7 +20,10 @@ from models.transactions import Status, Transaction
 from models.webhooks import PaymentWebhook, WebhookStatus
 
 HANDLE = "webhooks.handle"
+VERIFY = "webhooks.verify"
 CHARGE = "payments.charge"
+# What a worker has in hand, or is owed, need not be owed again.
+IN_HAND = (WebhookStatus.RECEIVED, WebhookStatus.PROCESSING)
 GIVEN_UP = (OwedStatus.DEAD, OwedStatus.DISMISSED)
 
 
@@ -33,7 +36,7 @@ def lock_dead(session: Session, ids: Collection[UUID]) -> Sequence[Owed]:
 def replay(session: Session, dead: Owed, *, cause: Cause) -> None:
     """Owe a locked dead letter again. The session turns to whose it is."""
     turn_to(session, dead.company_id, request_id=cause.request_id)
-    if dead.task == HANDLE:
+    if dead.task in (HANDLE, VERIFY):
         event = _lock_event(session, UUID(dead.arguments["event_id"]))
         if event is not None and event.status == WebhookStatus.FAILED:
             event.status = WebhookStatus.RECEIVED
@@ -55,22 +58,13 @@ def replay_event(session: Session, event_id: UUID, *, cause: Cause) -> Owed | No
     The session turns to whose it was found to be.
     """
     event = _lock_event(session, event_id)
-    if event is None or event.status in (WebhookStatus.RECEIVED, WebhookStatus.PROCESSING):
+    if event is None or event.status in IN_HAND:
         return None
     turn_to(session, event.company_id, request_id=cause.request_id)
     if event.status == WebhookStatus.COMPLETED:
         _note_replay(session, event, cause)
     event.status = WebhookStatus.RECEIVED
-    dead = session.scalars(
-        select(Owed)
-        .where(
-            Owed.queue == outbox.queue_of(HANDLE),
-            Owed.status.in_(GIVEN_UP),
-            Owed.arguments["event_id"].as_string() == str(event.id),
-        )
-        .with_hint(Owed, "FORCE INDEX (idx_outbox_queue)")
-        .with_for_update()
-    ).first()
+    dead = session.scalars(_debts_of(event.id, GIVEN_UP).with_for_update()).first()
     if dead is not None:
         outbox.revive(session, dead)
         return dead
@@ -78,6 +72,25 @@ def replay_event(session: Session, event_id: UUID, *, cause: Cause) -> Owed | No
     # As at the door: whose it is stands in the object that it names.
     owed.company_id = None
     return owed
+
+
+def why_it_waits(session: Session, event_id: UUID) -> str | None:
+    """Return why an event in hand is put off, if it is."""
+    event = session.get(PaymentWebhook, event_id)
+    if event is None or event.status not in IN_HAND:
+        return None
+    owed = session.scalars(_debts_of(event_id, (OwedStatus.OWED,))).first()
+    return owed.error if owed is not None else None
+
+
+def _debts_of(event_id: UUID, statuses: Collection[OwedStatus]) -> Select[Owed]:
+    of_event = Owed.arguments["event_id"].as_string() == str(event_id)
+    queue = outbox.queue_of(HANDLE)
+    return (
+        select(Owed)
+        .where(Owed.queue == queue, Owed.status.in_(statuses), of_event)
+        .with_hint(Owed, "FORCE INDEX (idx_outbox_queue)")
+    )
 
 
 def _note_replay(session: Session, event: PaymentWebhook, cause: Cause) -> None:

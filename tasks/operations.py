@@ -26,7 +26,7 @@ from models.invariants import Part
 from models.tenants import Company
 from models.timeline import Cause
 from worker import alerts, breaker, replies, telemetry
-from worker.app import periodic, task
+from worker.app import Later, periodic, task
 from worker.breaker import State
 from worker.database import in_transaction
 from worker.judge import Verdict, alone, judge, next_part
@@ -35,6 +35,7 @@ from worker.queues import SUBJECTS
 
 log = logging.getLogger(__name__)
 
+OWED_ANYWAY = "it is owed anyway"
 OTHERS = "It concerns a company that is not yours."
 # What beat looks at each time; the whole book is gone through every so often, and while an alert
 # is open, which only that closes. It goes on at the next ring where there was no time.
@@ -66,23 +67,28 @@ def preview(
     ours = set(session.scalars(select(Company.id).where(Company.tenant_id == UUID(tenant_id))))
     prepared = [(each, _prepare_letter) for each in dead_letters]
     prepared += [(each, _prepare_event) for each in events]
-    seen = [
-        {"id": each, **_shown(foresee(partial(prepare, UUID(each), cause)), ours)}
-        for each, prepare in prepared
-    ]
-    replies.send(reply, {"data": seen})
+    in_hand: list[str] = []
+    seen = []
+    for each, prepare in prepared:
+        foreseen = foresee(partial(prepare, UUID(each), cause, in_hand))
+        seen.append({"id": each, **_shown(foreseen, ours)})
+    replies.send(reply, {"data": seen, "in_hand": in_hand})
 
 
-def _prepare_letter(identity: UUID, cause: Cause, session: Session) -> UUID | None:
+def _prepare_letter(identity: UUID, cause: Cause, in_hand: list[str], session: Session) -> UUID:
     for dead in replays.lock_dead(session, [identity]):
         replays.replay(session, dead, cause=cause)
         return dead.id
-    return None
+    in_hand.append(str(identity))
+    raise Later(OWED_ANYWAY, after_s=0)
 
 
-def _prepare_event(identity: UUID, cause: Cause, session: Session) -> UUID | None:
+def _prepare_event(identity: UUID, cause: Cause, in_hand: list[str], session: Session) -> UUID:
     owed = replays.replay_event(session, identity, cause=cause)
-    return owed.id if owed else None
+    if owed is not None:
+        return owed.id
+    in_hand.append(str(identity))
+    raise Later(replays.why_it_waits(session, identity) or OWED_ANYWAY, after_s=0)
 
 
 def _shown(foreseen: Foreseen, ours: set[UUID]) -> dict[str, Any]:

@@ -148,7 +148,9 @@ class Kind(Generic[Row]):
     def _answer(self, body: Again, ids: list[UUID], *, left: int) -> Response:
         answer = {"dry_run": body.dry_run, "replayed": ids, "left": left, "foreseen": []}
         if body.dry_run:
-            answer["foreseen"] = self._foresee(ids)
+            reply = self._foresee(ids)
+            answer["foreseen"] = reply["data"]
+            answer["replayed"] = [each for each in ids if str(each) not in reply["in_hand"]]
             return respond(answer, headers=preference().headers)
         answer["replayed"] = in_transaction(self.replay, None, ids, body.note)
         return respond(answer)
@@ -175,4 +177,4 @@ class Kind(Generic[Row]):
         answer = wait_for(reply_key, preference())
         if answer is None:
             raise unavailable("No worker has answered in time.")
-        return answer["data"]
+        return answer

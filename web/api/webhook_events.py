@@ -24,9 +24,6 @@ from worker.database import transaction
 
 routes = Routes("webhook_events", __name__, url_prefix=f"{PREFIX}/events")
 
-# What a worker has in hand, or is owed, need not be owed again.
-AT_REST = (WebhookStatus.COMPLETED, WebhookStatus.FAILED, WebhookStatus.IGNORED)
-
 
 class Narrowed(Input):
     """Which events."""
@@ -72,8 +69,9 @@ class EventAnswer(BaseModel):
 
 
 class OneEventAnswer(EventAnswer):
-    """An event and what operators did about it, oldest first."""
+    """An event, why it is put off if it is, and what operators did about it, oldest first."""
 
+    waits: str | None
     acts: list[ActAnswer]
 
 
@@ -97,7 +95,8 @@ def read_event(path: EventPath) -> Response:
     """Return one, with what operators did about it."""
     with transaction() as session:
         [event] = _EVENTS.find(session, [path.event_id])
-        return respond(_shown(event) | {"acts": shown_acts(session, event.id)})
+        waits = replays.why_it_waits(session, event.id)
+        return respond(_shown(event) | {"waits": waits, "acts": shown_acts(session, event.id)})
 
 
 @routes.post("/replay", responses={200: ReplayAnswer})
@@ -144,7 +143,7 @@ _EVENTS = Kind(
     "events",
     company_id=PaymentWebhook.company_id,
     shown=true(),
-    due=PaymentWebhook.status.in_(AT_REST),
+    due=PaymentWebhook.status.not_in(replays.IN_HAND),
     replay=_replay,
 )
 

@@ -25,7 +25,7 @@ from tests.web.api.bureau import (
     worker_for,
 )
 from tests.web.visitor import problem_of
-from worker.app import app
+from worker.app import Later, app
 from worker.database import transaction
 
 ONE_EFFECT = "an event that was handled had exactly one effect"
@@ -131,6 +131,29 @@ def test_an_event_that_is_owed_anyway_is_not_owed_twice(operator, ours):
     answer = operator.post(f"{EVENTS}/replay", {"ids": [str(event_id)]})
     assert answer.json["replayed"] == []
     assert [owed.id for owed in debts_of(event_id)] == [owed_id]
+
+
+def put_off(event) -> None:
+    raise Later("its dispute may be on its way", after_s=60)
+
+
+def test_an_event_in_hand_is_foreseen_as_it_is_replayed_and_says_why_it_waits(
+    operator, ours, paid, monkeypatch
+):
+    event_id, owed_id = store_event(ours, make_open_payment(ours))
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.webhooks._handler_of", put_off)
+        ring("webhooks.handle", owed_id)
+    both = {"ids": [str(event_id), str(paid[0])]}
+    with worker_for("operations.preview"):
+        foreseen = operator.post(f"{EVENTS}/replay", {**both, "dry_run": True}, Prefer="wait=20")
+    why = "its dispute may be on its way"
+    waits = {each["id"]: each["waits"] for each in foreseen.json["foreseen"]}
+    assert waits == {str(event_id): why, str(paid[0]): None}
+    assert operator.get(f"{EVENTS}/{event_id}").json["waits"] == why
+    assert operator.get(f"{EVENTS}/{paid[0]}").json["waits"] is None
+    done = operator.post(f"{EVENTS}/replay", both)
+    assert foreseen.json["replayed"] == done.json["replayed"] == [str(paid[0])]
 
 
 def test_a_dry_run_shows_what_a_filter_would_replay(operator, ours, paid):
