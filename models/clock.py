@@ -13,6 +13,11 @@ def now() -> datetime:
     return datetime.now(UTC) + _offset()
 
 
+def ahead() -> timedelta:
+    """Return how far this process's clock is ahead of the machine's."""
+    return _offset()
+
+
 def advance_by(offset: Callable[[], timedelta]) -> None:
     """Let `offset` say how far this process's clock is ahead of the machine's (sandbox only)."""
     global _offset  # noqa: PLW0603  one clock a process

@@ -28,6 +28,7 @@ from typing import Any
 import redis
 from sqlalchemy.orm import Session
 
+from models import clock
 from models.alerts import Severity
 from worker import alerts, telemetry
 from worker.cache import Cache, CacheAway, shared
@@ -287,7 +288,8 @@ class ProviderBreaker:
 
 
 def _moment(ms: str) -> datetime:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+    """Return a time of the Redis server's by our own clock, as all times that people see are."""
+    return datetime.fromtimestamp(int(ms) / 1000, UTC) + clock.ahead()
 
 
 def tell_people(session: Session, provider: str) -> None:

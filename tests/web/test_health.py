@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from sqlalchemy import text
 
-from models import outbox, schema
+from models import clock, outbox, schema
 from tests.web.visitor import problem_of
 from worker import breaker
 from worker.breaker import Limits, breaker_of
@@ -58,6 +60,11 @@ def test_a_provider_that_is_away_is_told_and_requests_are_taken_all_the_same(vis
     away = answer.json["providers"]["away"]
     assert (away["state"], away["failures"]) == ("open", 2)
     assert away["since"] < away["next_probe_at"]
+    monkeypatch.setattr(clock, "_offset", lambda: timedelta(days=3))
+    ahead = visitor.get("/readyz").json["providers"]["away"]
+    for name in ("since", "next_probe_at"):
+        shown = [datetime.fromisoformat(each[name]) for each in (away, ahead)]
+        assert shown[1] - shown[0] == timedelta(days=3)
     assert answer.json["providers"]["stripe"]["state"] == "closed"
 
 
