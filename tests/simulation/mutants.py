@@ -40,7 +40,7 @@ class Mutant:
 
 # Not among them, for another guard holds what it would break:
 # a refund's events believed in whatever order they come: its moves
-# (Refund.MOVES) lead nowhere back; tests/tasks/test_refund_rules.py holds that the provider is asked.
+# (Refund.MOVES) lead nowhere back; tests/tasks/test_refund_rules.py holds that it is asked.
 # a refund sent of what is disputed: the providers refuse it.
 # a look-up that does not wait for a lease: what two callers do at once is safe
 # without, by the attempt's one key and the look that follows a late answer (lookups.recheck), as
