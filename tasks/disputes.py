@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import locks
-from models.alerts import Severity
+from models.alerts import Alert, Severity
 from models.base import across_companies
 from models.clock import now
 from models.disputes import (
@@ -38,7 +38,7 @@ from models.webhooks import PaymentWebhook, WebhookStatus
 from tasks.dispute_states import adopt, apply, book, locked
 from tasks.handover import OUR_ACCESS, patiently
 from worker import crash, replies
-from worker.alerts import alert
+from worker.alerts import alert, resolve
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction, transaction
 from worker.gateways import disputes_at
@@ -54,6 +54,7 @@ from worker.settings import settings
 
 # How long before the evidence is due somebody is told.
 WARN_BEFORE = timedelta(days=3)
+DUE_SOON = "dispute_due_soon"
 # Waits between tries of what had no answer grow by this, up to an hour.
 GROWTH = 5
 LONGEST = timedelta(hours=1)
@@ -345,32 +346,50 @@ def _fail(
 
 @periodic("disputes.remind")
 def remind() -> None:
-    """Tell that evidence is due soon. Safe in any number of copies: each row says that it told."""
-    by = now() + WARN_BEFORE
-    with transaction() as session:
-        query = select(Dispute.id, Dispute.company_id).where(
-            Dispute.status.in_(NEEDING_RESPONSE),
-            Dispute.evidence_due_at <= by,
-            Dispute.due_told_at.is_(None),
-        )
-        due = session.execute(
-            across_companies(query.limit(500), because="evidence of any company may be due")
-        ).all()
-    for dispute_id, company_id in due:
-        in_transaction(_remind, company_id, dispute_id, by)
+    """Tell that evidence is due soon, and end that once its day is past.
+
+    Safe in any number of copies: each row says that it told.
+    """
+    moment = now()
+    ids = select(Dispute.id, Dispute.company_id)
+    due = ids.where(
+        Dispute.status.in_(NEEDING_RESPONSE),
+        Dispute.evidence_due_at > moment,
+        Dispute.evidence_due_at <= moment + WARN_BEFORE,
+        Dispute.due_told_at.is_(None),
+    )
+    past = ids.join(Alert, Alert.subject_id == Dispute.id).where(
+        Alert.open_key.startswith(f"{DUE_SOON}:", autoescape=True),
+        Dispute.evidence_due_at <= moment,
+    )
+    for found, act in ((past, _end_reminder), (due, _remind)):
+        with transaction() as session:
+            query = across_companies(found.limit(500), because="any company's may be due")
+            rows = session.execute(query).all()
+        for dispute_id, company_id in rows:
+            in_transaction(act, company_id, dispute_id, moment)
 
 
-def _remind(session: Session, dispute_id: UUID, by: datetime) -> None:
+def _end_reminder(session: Session, dispute_id: UUID, moment: datetime) -> None:
+    due_at = locks.lock_existing(session, Dispute, dispute_id).evidence_due_at
+    if due_at is not None and due_at <= moment:
+        why = f"The evidence was due at {due_at:%Y-%m-%d %H:%M} UTC: its day is past."
+        resolve(session, f"{DUE_SOON}:{dispute_id}", why=why)
+
+
+def _remind(session: Session, dispute_id: UUID, moment: datetime) -> None:
     dispute = locks.lock_existing(session, Dispute, dispute_id)
     due_at = dispute.evidence_due_at
     is_told = dispute.due_told_at is not None
-    if is_told or due_at is None or due_at > by or dispute.status not in NEEDING_RESPONSE:
+    if is_told or due_at is None or dispute.status not in NEEDING_RESPONSE:
+        return
+    if not moment < due_at <= moment + WARN_BEFORE:
         return
     dispute.due_told_at = now()
     note(session, dispute, what="due_soon", because=Cause(why=f"evidence is due at {due_at}"))
     alert(
         session,
-        "dispute_due_soon",
+        DUE_SOON,
         severity=Severity.CRITICAL,
         subject=dispute,
         message=f"Evidence for a dispute of {dispute.money} is due at {due_at:%Y-%m-%d %H:%M} UTC.",

@@ -266,6 +266,26 @@ def test_evidence_that_is_due_soon_is_told_once(shop, paid):
     assert lines.count("due_soon") == 1
 
 
+def test_what_was_told_of_evidence_ends_once_its_day_is_past(shop, paid):
+    open_dispute(shop, paid)
+    deliver(shop, events_of(shop, DISPUTE))
+    shop.advance(days=5)
+    disputes.remind()
+    disputes.remind()
+    assert ("dispute_due_soon", True) in alerts_of(shop)
+    shop.advance(days=2, minutes=1)
+    disputes.remind()
+    assert alerts_of(shop) == [("dispute_opened", True), ("dispute_due_soon", False)]
+
+
+def test_nobody_is_told_to_be_quick_once_the_day_of_evidence_is_past(shop, paid):
+    open_dispute(shop, paid)
+    deliver(shop, events_of(shop, DISPUTE))
+    shop.advance(days=8)
+    disputes.remind()
+    assert alerts_of(shop) == [("dispute_opened", True)]
+
+
 def test_nobody_is_reminded_of_a_dispute_that_waits_for_the_bank(shop, paid):
     dispute_id = open_dispute(shop, paid)["id"]
     shop.sandbox.control.move_dispute(dispute_id, "under_review")
