@@ -19,6 +19,7 @@ from web.auth import caller
 from web.openapi import WAITS
 from web.problems import Problem, invalid, unavailable
 from web.routes import Input, respond
+from web.schemas import WRITTEN
 from web.waiting import preference, wait_for
 from worker import replies
 from worker.database import in_transaction, transaction
@@ -34,7 +35,9 @@ class Again(Input):
     dry_run: StrictBool = Field(
         default=False, description="Change nothing; tell what would change."
     )
-    note: str | None = Field(None, max_length=2000, description="Why, for whoever reads the acts.")
+    note: str | None = Field(
+        None, max_length=2000, pattern=WRITTEN, description="Why, for whoever reads the acts."
+    )
 
 
 class Several(Again):
