@@ -1,0 +1,1 @@
+"""The WebSocket relay: what happens, told to browsers as it does."""
