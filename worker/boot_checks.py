@@ -47,9 +47,9 @@ LOGIN_HASH = re.compile(r"[^:\s]+:\$argon2id\$\S+")
 
 def problems_of(settings: Settings) -> list[str]:
     """Return what forbids to start, empty when nothing does."""
-    rules = [_mode, _numbers, _words, _addresses]
+    rules = [_mode, _numbers, _words, _addresses, _origins]
     if settings.is_production:
-        rules += [_stripe, _paypal, _login_secrets, _database, _redis]
+        rules += [_stripe, _paypal, _login_secrets, _database, _redis, _relay]
     return [problem for rule in rules for problem in rule(settings)]
 
 
@@ -117,6 +117,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
         "paypal_api_base": ("http", "https"),
         "paypal_return_url": ("http", "https"),
         "paypal_cancel_url": ("http", "https"),
+        "relay_url": ("ws", "wss"),
         "sentry_dsn": ("http", "https"),
     }
     for name, schemes in wanted.items():
@@ -137,6 +138,24 @@ def _split(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def _origins(settings: Settings) -> Iterator[str]:
+    for origin in settings.allowed_origins:
+        parts = _split(origin)
+        if parts is None or origin != f"{parts.scheme}://{parts.netloc}" or not parts.hostname:
+            yield "RELAY_ORIGINS must be origins such as https://app.example.com, without a path."
+        elif parts.scheme not in {"http", "https"} or "*" in origin or "@" in origin:
+            yield "RELAY_ORIGINS must be whole origins that start with https:// or http://."
+
+
+def _relay(settings: Settings) -> Iterator[str]:
+    if not settings.relay_url:
+        yield "RELAY_URL is missing: the address at which browsers reach the relay's sockets."
+    elif not settings.relay_url.startswith("wss://"):
+        yield "RELAY_URL must start with wss://: tickets travel with the handshake."
+    if any(not origin.startswith("https://") for origin in settings.allowed_origins):
+        yield "RELAY_ORIGINS must start with https:// each."
 
 
 def _is_default(settings: Settings, name: str) -> bool:

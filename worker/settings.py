@@ -70,6 +70,8 @@ class Settings:
     analytics_enabled: bool = True
     analytics_batch_size: int = 100
     ws_max_connections: int = 5000
+    ws_max_per_company: int = 1000
+    ws_max_per_user: int = 20
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -77,6 +79,9 @@ class Settings:
     web_threads: int = 64
     trusted_proxies: int = 0
     relay_port: int = 8001
+    relay_url: str = ""
+    relay_origins: str = ""
+    relay_workers: int = 1
     flower_port: int = 5555
     sandbox_port: int = 12111
     sandbox_paypal_port: int = 12112
@@ -119,6 +124,11 @@ class Settings:
     def queue_url(self) -> str:
         """Where Celery's queues live: BROKER_URL, else beside the cache."""
         return self.broker_url or self.cache_url
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins whose pages may open sockets, beside the relay's own host."""
+        return frozenset(self.relay_origins.replace(",", " ").split())
 
     @property
     def has_paypal(self) -> bool:

@@ -21,6 +21,7 @@ FIT = {
     "STRIPE_WEBHOOK_KEY": "whsec_abcdefghijklmnop",
     "JWT_SECRET": "0123456789abcdef0123456789abcdef",
     "FLOWER_LOGIN": f"ada:{HASH}",
+    "RELAY_URL": "wss://pay.example.com/ws",
 }
 
 
@@ -59,6 +60,7 @@ def test_production_names_every_secret_that_is_missing_at_once():
         "FLOWER_LOGIN",
         "DATABASE_URL",
         "REDIS_PASSWORD",
+        "RELAY_URL",
     }
 
 
@@ -90,6 +92,9 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"REDIS_URL": "redis://cache.example.com/0"}, "REDIS_URL has no password."),
         ({"REDIS_URL": ""}, "REDIS_PASSWORD is missing."),
         ({"BROKER_URL": "redis://broker.example.com/0"}, "BROKER_URL has no password."),
+        ({"RELAY_URL": ""}, "RELAY_URL is missing"),
+        ({"RELAY_URL": "ws://pay.example.com/ws"}, "RELAY_URL must start with wss://"),
+        ({"RELAY_ORIGINS": "http://app.example.com"}, "RELAY_ORIGINS must start with https://"),
     ],
 )
 def test_production_refuses(changes, sentence):
@@ -100,6 +105,14 @@ def test_all_three_paypal_settings_or_none_are_fit():
     paypal = PAYPAL | {"PAYPAL_RETURN_URL": "https://shop.example.com/paid"}
     assert load(FIT | paypal).paypal_webhook_id == "c"
     assert load(FIT).paypal_webhook_id == "sandbox"
+
+
+def test_several_origins_may_open_sockets():
+    origins = "https://app.example.com, https://admin.example.com:8443"
+    assert load(FIT | {"RELAY_ORIGINS": origins}).allowed_origins == {
+        "https://app.example.com",
+        "https://admin.example.com:8443",
+    }
 
 
 def test_a_key_set_stands_in_for_the_jwt_secret():
@@ -131,6 +144,12 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"BROKER_URL": "amqp://localhost"}, "BROKER_URL must be an address"),
         ({"REDIS_URL": "redis://localhost:http"}, "REDIS_URL must be an address"),
         ({"REDIS_DB": "-1"}, "REDIS_DB must be 0 or more."),
+        ({"RELAY_URL": "https://pay.example.com/ws"}, "RELAY_URL must be an address"),
+        ({"RELAY_ORIGINS": "https://a.example.com,app"}, "RELAY_ORIGINS must be origins such as"),
+        ({"RELAY_ORIGINS": "https://a.example.com/x"}, "RELAY_ORIGINS must be origins such as"),
+        ({"RELAY_ORIGINS": "*"}, "RELAY_ORIGINS must be origins such as"),
+        ({"RELAY_ORIGINS": "https://*.example.com"}, "RELAY_ORIGINS must be whole origins"),
+        ({"WS_MAX_PER_USER": "0"}, "WS_MAX_PER_USER must be more than 0."),
     ],
 )
 def test_every_mode_refuses(changes, sentence):
