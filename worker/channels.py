@@ -1,28 +1,32 @@
-"""Channels: where a company's messages are numbered, kept and published."""
+"""Channels that browsers hear: messages numbered without a hole, kept a while, published."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
-# No more digits than a number of 64 bits has.
-LONGEST_SEQ = 19
+_PLACE = re.compile(r"([0-9a-f]{1,32})-(0|[1-9][0-9]{0,15})")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in a channel: after the message `seq` of an epoch; 0 is before the first."""
+    """Where a reader of a channel stands: the last message that it has, in which numbering."""
 
     epoch: str
     seq: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `<epoch>-<seq>`. ValueError for anything else."""
-        epoch, dash, seq = text.rpartition("-")
-        if not (epoch and dash and seq.isascii() and seq.isdigit() and len(seq) <= LONGEST_SEQ):
+        """Read `<epoch>-<seq>`, as a message's `id` and `since` have it.
+
+        Raises:
+            ValueError: it is no place.
+        """
+        found = _PLACE.fullmatch(text)
+        if found is None:
             raise ValueError("a place is <epoch>-<seq>")
-        return cls(epoch, int(seq))
+        return cls(found[1], int(found[2]))
 
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
