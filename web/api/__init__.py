@@ -17,6 +17,7 @@ from web.api import (
     payment_methods,
     payments,
     refunds,
+    relay,
     retries,
     reviews,
     timelines,
@@ -44,4 +45,5 @@ BLUEPRINTS: tuple[Routes, ...] = (
     webhook_events.routes,
     reviews.routes,
     timelines.routes,
+    relay.routes,
 )
