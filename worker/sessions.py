@@ -9,6 +9,7 @@ nobody is signed out by that, and nobody comes back.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from models.clock import now
@@ -27,16 +28,19 @@ from worker.database import transaction
 LIFE = timedelta(hours=24)
 FRESH_S = 4.0
 PERMISSIONS_LIFE_S = 30 * 60
+# Sessions asked for at a time.
+BATCH = 500
 
 
 @dataclass(frozen=True)
 class Alive:
-    """A session that lives, and whose it is."""
+    """A session that lives, whose it is, and until when, in seconds since 1970."""
 
     tenant_id: UUID
     company_id: UUID | None
     role: Role
     permissions: frozenset[Permission]
+    expires_at: float
 
 
 def start(session: Session, user: User) -> UserSession:
@@ -105,7 +109,23 @@ def verify(session_id: UUID, user_id: UUID) -> Alive | None:
         company_id=UUID(entry["company_id"]) if entry["company_id"] else None,
         role=role,
         permissions=_permissions(user_id, role, grants),
+        expires_at=entry["expires_at"],
     )
+
+
+def living(session_ids: Collection[UUID]) -> dict[UUID, Role]:
+    """Return the role of the user of each of these sessions that lives, asked of MySQL."""
+    found: dict[UUID, Role] = {}
+    ids = list(session_ids)
+    for first in range(0, len(ids), BATCH):
+        query = (
+            select(UserSession.id, User.role)
+            .join(User, User.id == UserSession.user_id)
+            .where(UserSession.id.in_(ids[first : first + BATCH]), *_lives())
+        )
+        with transaction() as session:
+            found.update((row.id, row.role) for row in session.execute(query))
+    return found
 
 
 def _permissions(user_id: UUID, role: Role, found: dict[str, Any] | None) -> frozenset[Permission]:
@@ -130,12 +150,7 @@ def _read(session_id: UUID) -> dict[str, Any] | None:
         row = session.execute(
             select(UserSession, User)
             .join(User, User.id == UserSession.user_id)
-            .where(
-                UserSession.id == session_id,
-                UserSession.ended_at.is_(None),
-                UserSession.expires_at > now(),
-                User.is_active,
-            )
+            .where(UserSession.id == session_id, *_lives())
         ).one_or_none()
     if row is None:
         return None
@@ -148,6 +163,10 @@ def _read(session_id: UUID) -> dict[str, Any] | None:
         "expires_at": signed_in.expires_at.timestamp(),
         "verified_at": asked_at,
     }
+
+
+def _lives() -> tuple[ColumnElement[bool], ...]:
+    return UserSession.ended_at.is_(None), UserSession.expires_at > now(), User.is_active.is_(True)
 
 
 def _is_fresh(entry: dict[str, Any]) -> bool:

@@ -205,3 +205,25 @@ def test_ending_twice_changes_nothing(signed_in):
     sessions.end(signed_in[1])
     with transaction() as session:
         assert session.get_one(UserSession, signed_in[1]).ended_at == first
+
+
+@pytest.mark.parametrize("batch", [500, 1])
+def test_of_many_sessions_those_that_live_are_told_with_the_role_of_now(
+    database, monkeypatch, batch
+):
+    monkeypatch.setattr(sessions, "BATCH", batch)
+    ids = []
+    for _ in range(5):
+        customer = make_company()
+        with transaction() as session:
+            started = sessions.start(session, session.get_one(User, customer.user_id))
+        ids.append((started.id, customer.user_id))
+    (alive, _), (out, _), (closed, owner), (over, _), (other, demoted) = ids
+    sessions.end(out)
+    sessions.change_user(owner, is_active=False)
+    sessions.change_user(demoted, role=Role.MEMBER)
+    with transaction() as session:
+        session.execute(update(UserSession).where(UserSession.id == over).values(expires_at=now()))
+    assert sessions.living([each for each, _ in ids]) == {alive: Role.OWNER, other: Role.MEMBER}
+    assert closed not in sessions.living([closed])
+    assert sessions.living([]) == {}
