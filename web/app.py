@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from web import api, commands, pages, problems, webhooks
+from web import api, commands, console, pages, problems, webhooks
 from web.api import health
 from web.auth import guard, public, tokens
 from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
@@ -60,6 +60,7 @@ def create_app(*more: Routes) -> Application:
     for blueprint in (*api.BLUEPRINTS, *more):
         app.register_api(blueprint)
     app.register_blueprint(pages.routes)
+    app.register_blueprint(console.routes)
     app.register_blueprint(webhooks.blueprint)
     if given.metrics_enabled:
         app.add_url_rule("/metrics", view_func=public(health.metrics))

@@ -76,7 +76,7 @@ class Routes(APIBlueprint):
             elif request.args:
                 raise Problem("invalid", "This takes no query parameters.")
             if body is not None:
-                inputs["body"] = _read_body(body)
+                inputs["body"] = read_body(body)
             return func(**inputs)
 
         return view
@@ -107,7 +107,8 @@ def _read_query(model: type[Model]) -> Model:
     return _validate(model, found)
 
 
-def _read_body(model: type[Model]) -> Model:
+def read_body(model: type[Model]) -> Model:
+    """Return the request's body by our rules; for views outside of the document."""
     if _may_be_left_out(model) and not request.get_data():
         return _validate(model, {})
     return _validate(model, request.get_json())

@@ -60,6 +60,15 @@ class TokenAnswer(BaseModel):
 @public
 def login(body: Login) -> Response:
     """Sign in for 24 hours."""
+    return respond(sign_in(body))
+
+
+def sign_in(body: Login) -> TokenAnswer:
+    """Start a session for who proves to be its user, within the limits.
+
+    Raises:
+        Problem: 401 for whatever is wrong, 429 over the limits.
+    """
     hit_login_limits(email=body.email.strip().lower(), address=request.remote_addr or "")
     user = _user_by(email=body.email.strip())
     is_right = passwords.is_right(body.password, user.password_hash if user else None)
@@ -69,17 +78,15 @@ def login(body: Login) -> Response:
     fresh_hash = None
     if passwords.needs_rehash(user.password_hash):
         fresh_hash = passwords.hash_password(body.password)
-    signed_in = in_transaction(_sign_in, None, user, fresh_hash)
+    signed_in = in_transaction(_start_session, None, user, fresh_hash)
     telemetry.count("login.attempts", outcome="accepted")
     telemetry.note(user_id=user.id, company_id=user.company_id)
     token = tokens.issue(user_id=user.id, session_id=signed_in.id, expires_at=signed_in.expires_at)
-    return respond(
-        TokenAnswer(
-            access_token=token,
-            token_type="Bearer",  # noqa: S106  RFC 6750's word
-            expires_at=signed_in.expires_at,
-            user=_shown(user),
-        )
+    return TokenAnswer(
+        access_token=token,
+        token_type="Bearer",  # noqa: S106  RFC 6750's word
+        expires_at=signed_in.expires_at,
+        user=_shown(user),
     )
 
 
@@ -124,7 +131,7 @@ def _wrong() -> Problem:
     return Problem("wrong-credentials", headers={"WWW-Authenticate": "Bearer"})
 
 
-def _sign_in(session: Session, checked: User, fresh_hash: str | None) -> UserSession:
+def _start_session(session: Session, checked: User, fresh_hash: str | None) -> UserSession:
     """Start a session, unless the password was changed since it was checked."""
     user = session.get_one(User, checked.id, with_for_update=True)
     if user.password_hash != checked.password_hash or not user.is_active:

@@ -19,7 +19,7 @@ from flask import Flask, current_app, g, request
 from sqlalchemy import select
 
 from models.tenants import Company, Permission, Role
-from web.auth import tokens
+from web.auth import cookies, tokens
 from web.limits import hit_company_limit
 from web.problems import Problem
 from worker import sessions, telemetry
@@ -118,7 +118,7 @@ def _check() -> None:
 
 
 def _authenticate() -> Caller:
-    claims = tokens.read(_bearer())
+    claims = tokens.read(_token())
     alive = sessions.verify(claims.session_id, claims.user_id)
     if alive is None:
         raise unauthenticated("The session has ended.")
@@ -130,6 +130,18 @@ def _authenticate() -> Caller:
         permissions=alive.permissions,
         acting_for=_company_of(alive),
     )
+
+
+def _token() -> str:
+    """Return the token that was sent: by its header, else by the console's cookie."""
+    if "Authorization" in request.headers:
+        return _bearer()
+    token = cookies.token()
+    if token is None:
+        return _bearer()
+    if request.method not in cookies.SAFE_METHODS:
+        cookies.check_same_origin()
+    return token
 
 
 def _bearer() -> str:

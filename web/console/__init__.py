@@ -1,0 +1,96 @@
+"""The console: a page of plain modules, served by the same app. No build step, nothing from others.
+
+The page never sees its token: `POST /console/session` puts it into a cookie (web.auth.cookies).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from flask import Blueprint, Response, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from web.api import auth
+from web.auth import allowed, caller, cookies, public
+from web.console import places
+from web.problems import Problem
+from web.routes import read_body, respond
+from worker import sessions
+
+routes = Blueprint("console", __name__)
+
+FOLDER = Path(__file__).parent / "static"
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PAGE = "index.html"
+
+
+@routes.get("/")
+@public
+def front() -> AnyResponse:
+    """Lead people to the console."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        raise Problem("not-found")
+    return redirect("/console")
+
+
+@routes.get("/console")
+@routes.get("/console/<path:view>")
+@public
+def page(view: str = "") -> Response:
+    """Show the page; which view, its script reads from the address."""
+    if PurePosixPath(view).suffix:
+        raise Problem("not-found")
+    return _file(PAGE)
+
+
+@routes.get("/console/static/<path:name>")
+@public
+def part(name: str) -> Response:
+    """Return what the page is made of."""
+    return _file(name)
+
+
+@routes.get("/console/config.json")
+@public
+def config() -> Response:
+    """Tell the page where its neighbours are."""
+    return respond(places.neighbours(), headers={"Cache-Control": "no-store"})
+
+
+@routes.post("/console/session")
+@public
+def sign_in() -> Response:
+    """Sign in as at the API; the token goes into the cookie and the answer tells who."""
+    cookies.check_same_origin()
+    made = auth.sign_in(read_body(auth.Login))
+    answer = respond(made.user, headers={"Cache-Control": "no-store"})
+    return cookies.keep(answer, made.access_token, expires_at=made.expires_at)
+
+
+@routes.delete("/console/session")
+@allowed()
+def sign_out() -> Response:
+    """End this session; it ends everywhere within 5 seconds."""
+    sessions.end(caller().session_id)
+    return cookies.drop(Response(status=204))
+
+
+def _file(name: str) -> Response:
+    content_type = TYPES.get(PurePosixPath(name).suffix)
+    path = (FOLDER / name).resolve()
+    if content_type is None or not path.is_relative_to(FOLDER.resolve()) or not path.is_file():
+        raise Problem("not-found")
+    content = path.read_bytes()
+    answer = Response(content, content_type=content_type)
+    # A worker has the policy of its own script's answer, not of the page.
+    answer.headers["Content-Security-Policy"] = places.policy()
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.set_etag(sha256(content).hexdigest()[:32])
+    answer.make_conditional(request)
+    return answer

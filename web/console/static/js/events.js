@@ -1,0 +1,123 @@
+/**
+ * What the relay tells: kept as a feed, told as notices, and what it touches is asked anew.
+ *
+ * Events come one by one or a hundred a second. They are gathered, so that a second sees at most a
+ * few renders and each query is asked at most once in it.
+ */
+
+import { invalidate } from "./query.js";
+import { store } from "./store.js";
+
+/**
+ * @typedef {object} Happening
+ * @property {string} id
+ * @property {string} type such as "payment.succeeded"
+ * @property {string | null} company_id
+ * @property {string | null} [user_id]
+ * @property {string} timestamp
+ * @property {Record<string, any>} data
+ */
+
+const FEED = 200;
+// The feed is drawn at most this often, and queries are asked at most this often.
+const SHOW_MS = 250;
+const ASK_MS = 1000;
+
+const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"]];
+
+/**
+ * Which queries an event touches: by its whole type, else by what stands before its dot. A query's
+ * key begins with the noun of what it asks.
+ *
+ * @type {Record<string, string[][]>}
+ */
+export const TOUCHES = {
+  "payment.": [...ABOUT_PAYMENTS, ["refunds"], ["payment-methods"]],
+  "invoice.": [["invoices"], ["overview"], ["payments"], ["disputes"]],
+  "module.": [["subscriptions"], ["overview"], ["modules"]],
+  "user.": [["presence"]],
+  "system.": [["alerts"], ["dead-letters"], ["reviews"], ["health"], ["overview"], ["disputes"]],
+};
+
+/** Return the keys that an event of this type touches. */
+export function touchedBy(/** @type {string} */ type) {
+  return TOUCHES[type] ?? TOUCHES[`${type.split(".")[0]}.`] ?? [];
+}
+
+/** @typedef {(events: Happening[]) => void} Hear */
+
+/**
+ * Return a door for events that gathers them.
+ *
+ * @param {object} [parts] tests give their own
+ * @param {(prefix: string[]) => void} [parts.ask]
+ * @param {(events: Happening[]) => void} [parts.show]
+ * @param {(run: () => void, ms: number) => void} [parts.setTimer]
+ */
+export function createGathering({
+  ask = invalidate,
+  show = addToFeed,
+  setTimer = (run, ms) => void setTimeout(run, ms),
+} = {}) {
+  /** @type {Happening[]} */
+  let unseen = [];
+  /** @type {Map<string, string[]>} */
+  let touched = new Map();
+  let isShowing = false;
+  let isAsking = false;
+
+  function showSoon() {
+    if (!isShowing) {
+      isShowing = true;
+      setTimer(() => {
+        isShowing = false;
+        const events = unseen;
+        unseen = [];
+        show(events);
+      }, SHOW_MS);
+    }
+  }
+
+  function askAll() {
+    const keys = [...touched.values()];
+    touched = new Map();
+    keys.forEach((key) => ask(key));
+  }
+
+  /** The first is asked at once, for one event is what a person waits for. */
+  function askSoon() {
+    if (isAsking || touched.size === 0) {
+      return;
+    }
+    isAsking = true;
+    askAll();
+    setTimer(() => {
+      isAsking = false;
+      askSoon();
+    }, ASK_MS);
+  }
+
+  return {
+    /** Take what the relay told. */
+    hear(/** @type {Happening[]} */ events) {
+      for (const event of events) {
+        unseen.push(event);
+        for (const key of touchedBy(event.type)) {
+          touched.set(key.join("/"), key);
+        }
+      }
+      unseen = unseen.slice(-FEED);
+      showSoon();
+      askSoon();
+    },
+  };
+}
+
+/** The newest first, each once. */
+function addToFeed(/** @type {Happening[]} */ events) {
+  store.set(({ feed }) => {
+    const known = new Set(feed.map((event) => event.id));
+    const fresh = events.filter((event) => !known.has(event.id)).reverse();
+    return fresh.length > 0 ? { feed: [...fresh, ...feed].slice(0, FEED) } : {};
+  });
+}

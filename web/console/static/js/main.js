@@ -1,0 +1,42 @@
+/** Where the page begins. */
+
+import { companies, door } from "./doors.js";
+import { ageTimes } from "./format.js";
+import { wakeWithPage } from "./query.js";
+import { startRelay } from "./relay/client.js";
+import { createRouter, navigate } from "./router.js";
+import { startSession } from "./session.js";
+import { store } from "./store.js";
+import { startShell } from "./ui/shell.js";
+import { VIEWS } from "./views/index.js";
+
+const views = () => [...VIEWS, companies];
+
+async function start() {
+  const shell = startShell(views);
+  const router = createRouter({
+    views,
+    outlet: /** @type {HTMLElement} */ (document.getElementById("view")),
+    instead: door,
+    onShown: () => shell.arrived(),
+  });
+  router.show();
+  const asked = await fetch("/console/config.json");
+  store.set({ config: await asked.json() });
+  store.subscribe(
+    ({ session: { status, user, company } }) => `${status} ${user?.id} ${company?.id}`,
+    () => {
+      if (store.get().session.company && location.pathname.endsWith(companies.path)) {
+        navigate("/");
+      } else {
+        router.show({ hasMoved: true });
+      }
+    },
+  );
+  ageTimes();
+  wakeWithPage();
+  await startSession();
+  startRelay();
+}
+
+void start();
