@@ -113,7 +113,9 @@ def raised_if_away(results: list[Any]) -> list[Any]:
     return results
 
 
-def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 256) -> redis.Redis:
+def connect(
+    url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 256, **options: Any
+) -> redis.Redis:
     """Return a client that never waits longer than `timeout_s` and never retries by itself."""
     return redis.Redis.from_url(
         url,
@@ -122,15 +124,15 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 25
         retry=Retry(NoBackoff(), 0),
         max_connections=max_connections,
         health_check_interval=0,
-        decode_responses=True,
+        **{"decode_responses": True, **options},
     )
 
 
 class Cache:
     """A client behind a breaker: `cache().do(lambda r: r.get("key"))`."""
 
-    def __init__(self, url: str) -> None:
-        self.client = connect(url)
+    def __init__(self, url: str, **options: Any) -> None:
+        self.client = connect(url, **options)
         self.breaker = Breaker()
 
     def do(self, work: Callable[[Any], T]) -> T:

@@ -1,13 +1,11 @@
-"""Events for browsers: the specification's envelope, published by one Lua script.
+"""Events for browsers: the specification's envelope.
 
 `announce` owes the event in the caller's transaction; the task `events.publish` sends what a
-company has owed, in order. At least once, from the commit on. Sequence numbers are contiguous a
-company, so that a reader sees a gap by arithmetic; an epoch tells of a flush.
+company has owed, in order, through `worker.channels`. At least once, from the commit on.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -24,38 +22,7 @@ from models.outbox import Owed, enqueue
 from models.refunds import Refund
 from models.timeline import note_push
 from models.transactions import Transaction
-from worker.cache import raised_if_away, shared
-
-# How much of a company's past a reader may resume from.
-HISTORY = 1000
-
-# KEYS: stream, epoch. ARGV: a fresh epoch, how many messages, channel, then each message's body.
-# One round trip: number, keep and publish. `id` and `epoch` are put in front of what was owed, so
-# that the same bytes serve the stream and the channel.
-_PUBLISH = """
-local epoch = redis.call('GET', KEYS[2])
-if not epoch then epoch = ARGV[1]; redis.call('SET', KEYS[2], epoch) end
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local seq = 0
-if last[1] then seq = tonumber(string.match(last[1][1], '^(%d+)')) end
-for i = 4, #ARGV do
-  seq = seq + 1
-  local message = '{"id":"' .. epoch .. '-' .. seq .. '",' .. string.sub(ARGV[i], 2)
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], seq .. '-0', 'message', message)
-  redis.call('PUBLISH', ARGV[3], message)
-end
-return {epoch, seq}
-"""
-
-
-def stream_of(company_id: UUID | str) -> str:
-    """Return the key of a company's stream of past messages."""
-    return f"events:{company_id}"
-
-
-def channel_of(company_id: UUID | str) -> str:
-    """Return the channel on which a company's messages are published."""
-    return f"channel:{company_id}"
+from worker.channels import channels
 
 
 def announce(
@@ -179,24 +146,11 @@ def publish(events: Mapping[UUID, Sequence[Mapping[str, Any]]]) -> dict[UUID, Ex
     Raises:
         CacheAway: Redis is away; some or all may have been published.
     """
-    pipeline = shared().client.pipeline(transaction=False)
-    for company_id, several in events.items():
-        pipeline.eval(
-            _PUBLISH,
-            2,
-            stream_of(company_id),
-            f"{stream_of(company_id)}:epoch",
-            secrets.token_hex(4),
-            HISTORY,
-            channel_of(company_id),
-            *map(orjson.dumps, several),
-        )
-    results = shared().do(lambda _: raised_if_away(pipeline.execute(raise_on_error=False)))
-    return {
-        company_id: result
-        for company_id, result in zip(events, results, strict=True)
-        if isinstance(result, Exception)
+    messages = {
+        str(company_id): list(map(orjson.dumps, several)) for company_id, several in events.items()
     }
+    refused = channels().publish(messages)
+    return {UUID(channel): error for channel, error in refused.items()}
 
 
 def _plain(value: Any) -> Any:

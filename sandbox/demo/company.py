@@ -15,7 +15,7 @@ import requests
 
 from sandbox.demo.screen import Json, Unexpected
 from web.people import DEMO_OWNER, DEMO_PASSWORD
-from worker.events import channel_of
+from worker.channels import channel_of
 from worker.settings import settings
 
 # Each step takes well under a second; this is for a machine that is very busy.

@@ -15,8 +15,8 @@ from tests.bell import ring
 from tests.factories import Customer, make_company
 from tests.waiting import PATIENCE_S
 from worker.cache import CacheAway, shared
+from worker.channels import stream_of
 from worker.database import PUBLISH, in_transaction, transaction
-from worker.events import stream_of
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,7 @@ def test_a_second_publisher_waits_so_that_no_event_overtakes_another(monkeypatch
 
 def test_a_company_whose_stream_cannot_be_written_holds_up_nobody():
     broken, healthy = make_company(), make_company()
+    ring(PUBLISH, announce(broken, 0).id)
     shared().client.set(stream_of(broken.company_id), "not a stream")
     announce(broken, 1)
     ring(PUBLISH, announce(healthy, 2).id)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from models.ledger import LedgerEntry
 from tests.web.api.shop import INVOICES, bill, refuses
-from worker.events import stream_of
+from worker.channels import stream_of
 
 
 def line(quantity=1, unit_amount="1.00", description="Seats"):
