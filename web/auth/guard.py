@@ -41,7 +41,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes this request, and for which company."""
+    """Who makes this request, for which company, and until when they are signed in."""
 
     user_id: UUID
     session_id: UUID
@@ -49,6 +49,7 @@ class Caller:
     role: Role
     permissions: frozenset[Permission]
     acting_for: UUID | None
+    expires_at: float
 
     @property
     def company_id(self) -> UUID:
@@ -56,6 +57,17 @@ class Caller:
         if self.acting_for is None:
             raise Problem("bad-request", f"Name the company in {COMPANY_HEADER}.")
         return self.acting_for
+
+
+class SessionEnded(Problem):
+    """A 401 for a token whose session has ended: a new one must be had."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "unauthenticated",
+            "The session has ended.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 def allowed(permission: Permission | None = None) -> Callable[[View], View]:
@@ -118,10 +130,23 @@ def _check() -> None:
 
 
 def _authenticate() -> Caller:
-    claims = tokens.read(_token())
+    return _caller_by(_token())
+
+
+def authenticate_by_header() -> Caller:
+    """Return who makes this request, by its Authorization alone.
+
+    Raises:
+        Problem: 401, 400 or 404; SessionEnded when the token was good until then.
+    """
+    return _caller_by(_bearer())
+
+
+def _caller_by(token: str) -> Caller:
+    claims = tokens.read(token)
     alive = sessions.verify(claims.session_id, claims.user_id)
     if alive is None:
-        raise unauthenticated("The session has ended.")
+        raise SessionEnded
     return Caller(
         user_id=claims.user_id,
         session_id=claims.session_id,
@@ -129,6 +154,7 @@ def _authenticate() -> Caller:
         role=alive.role,
         permissions=alive.permissions,
         acting_for=_company_of(alive),
+        expires_at=alive.expires_at,
     )
 
 
