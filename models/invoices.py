@@ -50,6 +50,7 @@ class Invoice(Moving):
         UniqueConstraint("company_id", "number"),
         Index("idx_invoices_company_status", "company_id", "status"),
         Index("idx_invoices_created_at", "created_at"),
+        Index("idx_invoices_company_id", "company_id"),
     )
 
     MOVES = {  # noqa: RUF012  data, read by the docs and the tests

@@ -36,7 +36,7 @@ class LedgerEntry(CompanyOwned):
     __tablename__ = "ledger_entries"
     __table_args__ = (
         UniqueConstraint("posting", "account"),
-        Index("idx_ledger_entries_company_id", "company_id", "account"),
+        Index("idx_ledger_entries_company_id", "company_id", "account", "created_at"),
         Index("idx_ledger_entries_transaction_id", "transaction_id"),
         Index("idx_ledger_entries_invoice_id", "invoice_id"),
     )

@@ -14,7 +14,20 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, Integer, String, Text, event, func, or_, select, text, update
+from sqlalchemy import (
+    JSON,
+    Index,
+    Integer,
+    String,
+    Text,
+    case,
+    event,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import BY_KEY, COMPANY, Changing, across_companies, words
@@ -313,9 +326,13 @@ def recall_all(session: Session, *, moment: datetime) -> int:
 
 @dataclass(frozen=True)
 class Age:
-    """What a queue has: how much, how old the oldest dead letter is, how overdue the rest."""
+    """What a queue has: how much, how old the oldest dead letter is, how overdue the rest.
+
+    Due is what nobody has done by the time that it should have been.
+    """
 
     owed: int = 0
+    due: int = 0
     dead: int = 0
     oldest_dead_s: float = 0.0
     oldest_due_s: float = 0.0
@@ -324,16 +341,20 @@ class Age:
 def ages(session: Session, *, moment: datetime) -> dict[str, Age]:
     """Return what each queue with rows has."""
     rows = session.execute(
-        select(Owed.queue, Owed.status, func.count(), func.min(Owed.due_at)).group_by(
-            Owed.queue, Owed.status
-        )
+        select(
+            Owed.queue,
+            Owed.status,
+            func.count(),
+            func.count(case((Owed.due_at <= moment, 1))),
+            func.min(Owed.due_at),
+        ).group_by(Owed.queue, Owed.status)
     )
     found: dict[str, Age] = {}
-    for queue, status, number, oldest in rows:
+    for queue, status, number, due, oldest in rows:
         age = found.setdefault(queue, Age())
         age_s = max(0.0, (moment - oldest).total_seconds())
         if status is OwedStatus.DEAD:
             found[queue] = replace(age, dead=number, oldest_dead_s=age_s)
         elif status is OwedStatus.OWED:
-            found[queue] = replace(age, owed=number, oldest_due_s=age_s)
+            found[queue] = replace(age, owed=number, due=due, oldest_due_s=age_s)
     return found

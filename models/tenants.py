@@ -76,7 +76,10 @@ class Company(Changing):
     """A customer of a tenant's. Everything about money belongs to one."""
 
     __tablename__ = "companies"
-    __table_args__ = (Index("idx_companies_tenant", "tenant_id"),)
+    __table_args__ = (
+        Index("idx_companies_tenant", "tenant_id"),
+        Index("idx_companies_name", "tenant_id", "name"),
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str] = mapped_column(String(255))

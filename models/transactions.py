@@ -139,6 +139,9 @@ class Transaction(Moving):
         Index("idx_status", "status"),
         Index("idx_created_at", "created_at"),
         Index("idx_transactions_next_retry_at", "next_retry_at"),
+        # Counts by status and a company's coming retries, without their rows.
+        Index("idx_transactions_company_status", "company_id", "status"),
+        Index("idx_transactions_company_retry", "company_id", "next_retry_at"),
         Index("idx_transactions_payment_processor_id", "payment_processor_id"),
     )
 

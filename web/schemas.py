@@ -97,6 +97,8 @@ Moment = Annotated[
     _spelled(r"\d{4}-\d\d-\d\d[Tt ].{5,30}", "must be a time as in RFC 3339, with its offset"),
     AfterValidator(_in_utc),
 ]
+# What ids, ours and the providers', and numbers are written in.
+Search = Annotated[str, Field(min_length=1, max_length=100, pattern="^[A-Za-z0-9_-]*$")]
 Day = Annotated[date, _spelled(r"\d{4}-\d\d-\d\d", "must be a date as in 2026-12-31")]
 
 

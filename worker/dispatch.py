@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from uuid import UUID
@@ -140,6 +140,19 @@ def message(  # noqa: PLR0913  one name for each thing that a message carries
 def doorbell() -> Doorbell:
     """Return this process's doorbell."""
     return Doorbell(settings().queue_url)
+
+
+def waiting(queues: Sequence[str]) -> dict[str, int]:
+    """Return how many messages wait on each of these queues, in one round trip.
+
+    Raises:
+        CacheAway: the broker is away or hangs.
+    """
+    bell = doorbell()
+    pipeline = bell.client.pipeline(transaction=False)
+    for queue in queues:
+        pipeline.llen(queue)
+    return dict(zip(queues, bell.breaker.call(pipeline.execute), strict=True))
 
 
 def oldest_waiting(queue: str) -> float | None:

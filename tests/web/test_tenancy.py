@@ -38,8 +38,11 @@ PUBLIC = {
     ("POST", "/api/v1/webhooks/stripe"),
     ("POST", "/api/v1/webhooks/paypal"),
 }
-# About the caller and nobody else.
+# About the caller and nobody else, or of whatever they may act for.
 OWN = {
+    ("GET", "/api/v1/overview"),
+    ("GET", "/api/v1/companies"),
+    ("GET", "/api/v1/companies/{company_id}"),
     ("GET", "/api/v1/auth/me"),
     ("POST", "/api/v1/auth/logout"),
     ("POST", "/api/v1/auth/password"),
@@ -88,6 +91,7 @@ STAFF = {
     ("POST", "/api/v1/operations/alerts/{alert_id}/resolve"),
     ("GET", "/api/v1/operations/invariants"),
     ("GET", "/api/v1/operations/reviews"),
+    ("GET", "/api/v1/operations/queues"),
     ("POST", "/api/v1/operations/payments/{transaction_id}/settle"),
     ("POST", "/api/v1/operations/refunds/{refund_id}/settle"),
     ("POST", "/api/v1/invoices/{invoice_id}/bank-transfers"),

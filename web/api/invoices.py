@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models import search
 from models.ids import new_id
 from models.invoices import (
     Invoice,
@@ -38,6 +39,7 @@ from web.schemas import (
     Exact,
     Moment,
     PageQuery,
+    Search,
     cause,
 )
 from worker.database import transaction
@@ -98,7 +100,10 @@ class InvoicePath(Input):
 class InvoiceQuery(PageQuery):
     """Which invoices."""
 
-    status: InvoiceStatus | None = None
+    search: Search | None = Field(
+        None, description="The invoice's number or its id, or how it begins."
+    )
+    status: list[InvoiceStatus] = Field([], description="Any of these.")
     currency: Currency | None = None
 
 
@@ -189,12 +194,15 @@ def read_invoice(path: InvoicePath) -> Response:
 @allowed(Permission.INVOICES_READ)
 def list_invoices(query: InvoiceQuery) -> Response:
     """List invoices, newest first."""
+    company_id = caller().company_id
     wanted = select(Invoice)
-    if query.status is not None:
-        wanted = wanted.where(Invoice.status == query.status)
+    if query.status:
+        wanted = wanted.where(Invoice.status.in_(query.status))
     if query.currency is not None:
         wanted = wanted.where(Invoice.currency == query.currency)
-    return answer_page(Invoice, wanted, query, _shown, company_id=caller().company_id)
+    if query.search is not None:
+        wanted = search.of_invoices(wanted, query.search, company_id=company_id)
+    return answer_page(Invoice, wanted, query, _shown, company_id=company_id)
 
 
 def _line(invoice_id: UUID, position: int, line: NewLine, currency: str) -> InvoiceLine:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models import cards, dunning, invoices
+from models import cards, dunning, invoices, search
 from models.cards import Declines
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
@@ -43,6 +43,7 @@ from web.schemas import (
     Exact,
     Moment,
     PageQuery,
+    Search,
     cause,
 )
 from worker import replies
@@ -101,7 +102,10 @@ class PaymentPath(Input):
 class PaymentQuery(PageQuery):
     """Which payments."""
 
-    status: Status | None = None
+    search: Search | None = Field(
+        None, description="An id, ours or the provider's, an invoice's number, or how it begins."
+    )
+    status: list[Status] = Field([], description="Any of these.")
     invoice_id: UUID | None = None
     payment_method: Provider | None = None
 
@@ -237,15 +241,19 @@ def read_payment(path: PaymentPath) -> Response:
 @allowed(Permission.PAYMENTS_READ)
 def list_payments(query: PaymentQuery) -> Response:
     """List payments, newest first."""
+    company_id = caller().company_id
     wanted = select(Transaction)
     for column, value in (
-        (Transaction.status, query.status),
         (Transaction.invoice_id, query.invoice_id),
         (Transaction.payment_method, query.payment_method),
     ):
         if value is not None:
             wanted = wanted.where(column == value)
-    return answer_page(Transaction, wanted, query, _shown, company_id=caller().company_id)
+    if query.status:
+        wanted = wanted.where(Transaction.status.in_(query.status))
+    if query.search is not None:
+        wanted = search.of_payments(wanted, query.search, company_id=company_id)
+    return answer_page(Transaction, wanted, query, _shown, company_id=company_id)
 
 
 def payment_at(session: Session, transaction_id: UUID) -> Transaction:

@@ -325,9 +325,35 @@ def upgrade() -> None:
         ["payment_processor_id"],
         unique=False,
     )
+    op.create_index(
+        "idx_transactions_company_status", "transactions", ["company_id", "status"], unique=False
+    )
+    op.create_index(
+        "idx_transactions_company_retry",
+        "transactions",
+        ["company_id", "next_retry_at"],
+        unique=False,
+    )
+    op.create_index("idx_invoices_company_id", "invoices", ["company_id"], unique=False)
+    op.create_index("idx_companies_name", "companies", ["tenant_id", "name"], unique=False)
+    op.drop_index("idx_ledger_entries_company_id", table_name="ledger_entries")
+    op.create_index(
+        "idx_ledger_entries_company_id",
+        "ledger_entries",
+        ["company_id", "account", "created_at"],
+        unique=False,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("idx_ledger_entries_company_id", table_name="ledger_entries")
+    op.create_index(
+        "idx_ledger_entries_company_id", "ledger_entries", ["company_id", "account"], unique=False
+    )
+    op.drop_index("idx_companies_name", table_name="companies")
+    op.drop_index("idx_invoices_company_id", table_name="invoices")
+    op.drop_index("idx_transactions_company_retry", table_name="transactions")
+    op.drop_index("idx_transactions_company_status", table_name="transactions")
     op.drop_index("idx_transactions_payment_processor_id", table_name="transactions")
     op.drop_column("transactions", "looked_up_at")
     op.drop_column("transactions", "is_disputed")
