@@ -37,6 +37,18 @@ def pytest_configure_node(node) -> None:
     node.workerinput["servers"] = (urls.database, urls.redis, urls.broker)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module that share what it makes in one process: it is made once.
+
+    `--dist loadgroup` hands out groups before single tests, and the biggest first.
+    """
+    for item in items:
+        made = item._fixtureinfo.name2fixturedefs.values()
+        if any(fixtures[-1].scope == "module" for fixtures in made):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """Show what tests record as `told`: how much they did in the time they had."""
     for report in terminalreporter.getreports("passed"):
