@@ -178,7 +178,7 @@ class Parser:
         if sized is None:
             return None
         length, at = sized
-        self._check_size(length, opcode)
+        self._check_kind(length, opcode)
         end = at + MASK_LENGTH + length
         if len(buffer) < end:
             return None
@@ -197,8 +197,6 @@ class Parser:
                 raise _Broken(Code.PROTOCOL, "a control frame in pieces")
         elif (opcode == CONTINUATION) is (self._message is None):
             raise _Broken(Code.PROTOCOL, "pieces out of order")
-        elif opcode == BINARY:
-            raise _Broken(Code.NOT_TEXT, "only text is understood")
 
     def _length(self, told: int, at: int, opcode: int) -> tuple[int, int] | None:
         """Return the payload's length and where its mask begins, or None if more must come."""
@@ -215,9 +213,11 @@ class Parser:
             raise _Broken(Code.PROTOCOL, "a length not told the shortest way")
         return length, at + width
 
-    def _check_size(self, length: int, opcode: int) -> None:
+    def _check_kind(self, length: int, opcode: int) -> None:
         if opcode & CONTROL:
             return
+        if opcode == BINARY:
+            raise _Broken(Code.NOT_TEXT, "only text is understood")
         if length + len(self._message or b"") > self.largest:
             raise _Broken(Code.TOO_BIG, f"more than {self.largest} bytes")
 
