@@ -29,7 +29,7 @@ from uuid import UUID
 import redis
 from redis.exceptions import NoScriptError
 
-from worker.cache import Cache, CacheAway, raised_if_away
+from worker.cache import Cache, CacheAway, connect, raised_if_away
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,12 @@ class Channels:
     """The channels of one Redis, bounded in time: every method may raise CacheAway."""
 
     def __init__(self, url: str) -> None:
-        self.cache = Cache(url, decode_responses=False, redis_connect_func=self._greet)
+        self._url = url
+        self._options: dict[str, Any] = {
+            "decode_responses": False,
+            "redis_connect_func": self._greet,
+        }
+        self.cache = Cache(url, **self._options)
         # Only to save the server a look: it is right or found to be wrong.
         self.epoch = ""
 
@@ -272,6 +277,15 @@ class Channels:
             channel: _history(place, answer)
             for (channel, place), answer in zip(places.items(), answers, strict=True)
         }
+
+    def connection(self, *, timeout_s: float) -> Any:
+        """Return a connection of its own to subscribe with, not connected yet.
+
+        Args:
+            timeout_s: how long to wait for the rest of an answer that has begun.
+        """
+        pool = connect(self._url, timeout_s=timeout_s, protocol=2, **self._options).connection_pool
+        return pool.connection_class(**pool.connection_kwargs)
 
     def do(self, work: Callable[[redis.Redis], T]) -> T:
         """Run `work(client)`.
