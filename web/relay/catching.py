@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Sequence
-from itertools import count
 from typing import NamedTuple
 
 from web.relay import notices
@@ -41,7 +41,7 @@ class CatchUp:
         self._outbound = outbound
         self._stats = stats
         self._heartbeat_s = heartbeat_s
-        self._references = count()
+        self._references = itertools.count()
         # What the feed was asked for and still owes: a channel and the number after which.
         self._asked: dict[object, tuple[Channel, int]] = {}
 
