@@ -160,6 +160,8 @@ class Console:
 def console(
     shared_system: System, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[Console]:
+    if not shared_system.relay.is_running:
+        shared_system.relay.start()
     options = getattr(request, "param", {})
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Paris", **options)
     opened = Console(shared_system, context)

@@ -1,9 +1,11 @@
 /** Where the page begins. */
 
 import { companies, door } from "./doors.js";
+import { createGathering } from "./events.js";
 import { ageTimes } from "./format.js";
+import { notice } from "./notices.js";
 import { wakeWithPage } from "./query.js";
-import { startRelay } from "./relay/client.js";
+import { startRelay, whenHappening } from "./relay/client.js";
 import { createRouter, navigate } from "./router.js";
 import { startSession } from "./session.js";
 import { store } from "./store.js";
@@ -35,6 +37,11 @@ async function start() {
   );
   ageTimes();
   wakeWithPage();
+  const gathering = createGathering();
+  whenHappening((events) => {
+    gathering.hear(events);
+    notice(events);
+  });
   await startSession();
   startRelay();
 }

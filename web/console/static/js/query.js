@@ -99,6 +99,7 @@ class Asked {
     /** @type {any} */
     this.timer = null;
     this.failures = 0;
+    this.askedAt = 0;
     this.mustAskAgain = false;
     this.waitsForNetwork = false;
   }
@@ -132,6 +133,7 @@ class Asked {
   async run() {
     const controller = new AbortController();
     this.controller = controller;
+    this.askedAt = this.core.env.now();
     this.mustAskAgain = false;
     this.waitsForNetwork = false;
     this.core.patch(this, { isFetching: true });
@@ -377,13 +379,13 @@ export function createQueries(over, given = {}) {
    * Mark what begins with `prefix` as stale; what is watched is asked again.
    *
    * @param {Key} prefix [] for everything
-   * @param {{knownBefore?: number}} [options] only what was answered before that time
+   * @param {{askedBefore?: number}} [options] only what was last asked before that time
    */
-  function invalidate(prefix, { knownBefore = Infinity } = {}) {
+  function invalidate(prefix, { askedBefore = Infinity } = {}) {
     const begin = prefix.map((part) => JSON.stringify(part));
     for (const one of [...asked.values()]) {
       const begins = begin.every((part, n) => part === JSON.stringify(one.key[n]));
-      if (begins && one.entry.updatedAt < knownBefore) {
+      if (begins && one.askedAt < askedBefore) {
         one.invalidate();
       }
     }

@@ -1,6 +1,7 @@
 /** What stands around the views: who is signed in, where one can go, whether the page is live. */
 
 import { h, replace } from "../dom.js";
+import { askForWishes } from "../notices.js";
 import { statusInWords } from "../relay/client.js";
 import { href } from "../router.js";
 import { can, session, signOut } from "../session.js";
@@ -100,6 +101,11 @@ function accountOf() {
       user.role === "operator"
         ? h("a", { href: href("/companies") }, company ? `For ${company.name}` : "Choose a company")
         : null,
+    ),
+    h(
+      "button",
+      { type: "button", class: "plain", "aria-label": "Notices", title: "Notices", onClick: askForWishes },
+      icon("alert"),
     ),
     themes,
     h(
