@@ -245,7 +245,9 @@ class System:
 
     def _make_parts(self) -> None:
         port, stripe_port, paypal_port = free_port(), free_port(), free_port()
+        relay_port = free_port()
         self.web_url = f"http://{LOOPBACK}:{port}"
+        self.relay_url = f"http://{LOOPBACK}:{relay_port}"
         self.stripe_url = f"http://{LOOPBACK}:{stripe_port}"
         self.paypal_url = f"http://{LOOPBACK}:{paypal_port}"
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
@@ -267,6 +269,7 @@ class System:
             "SANDBOX_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/stripe",
             "HOST": LOOPBACK,
             "PORT": str(port),
+            "RELAY_PORT": str(relay_port),
             "REMAP_SIGTERM": "SIGQUIT",
             **self._given_environ,
         }
@@ -290,6 +293,11 @@ class System:
                 [BIN / "gunicorn", "web.app:create_app()", "-c", "web/gunicorn.py"],
                 lambda _: self._is_answering(f"{self.web_url}/healthz"),
             ),
+            "relay": self._part(
+                "relay",
+                [BIN / "gunicorn", "web.relay.app:create_app()", "-c", "web/relay/gunicorn.py"],
+                lambda _: self._is_answering(f"{self.relay_url}/healthz"),
+            ),
             "worker": self._part(
                 "worker",
                 # As in the Procfile, one process for all queues; mingle would only wait a second.
@@ -309,6 +317,11 @@ class System:
     @property
     def web(self) -> Part:
         return self.parts["web"]
+
+    @property
+    def relay(self) -> Part:
+        """The relay, which is not started by default; sockets are at `/ws` of `relay_url`."""
+        return self.parts["relay"]
 
     @property
     def worker(self) -> Part:

@@ -174,6 +174,7 @@ BOOTS = {
     "beat": ["celery", "-A", "worker.app", "beat"],
     "flower": ["celery", "-A", "worker.app", "flower", "--conf=worker/flowerconfig.py"],
     "web": ["gunicorn", "web.app:create_app()", "-c", "web/gunicorn.py"],
+    "relay": ["gunicorn", "web.relay.app:create_app()", "-c", "web/relay/gunicorn.py"],
     "release": ["flask", "--app", "web.app", "migrate"],
 }
 

@@ -46,7 +46,7 @@ class Guest(Member):
 class _Session:
     role: Role
     expires_at: float
-    connections: int = 0
+    clients: set[Client] = field(default_factory=set)
     is_new: bool = True
 
 
@@ -87,7 +87,7 @@ class Lives(threading.Thread):
         role = member.role if isinstance(member, Guest) else Role.MEMBER
         with self._known.lock:
             found = self._known.of.setdefault(member.session_id, _Session(role, member.expires_at))
-            found.connections += 1
+            found.clients.add(client)
             found.is_new = True
 
     def left(self, client: Client) -> None:
@@ -96,8 +96,8 @@ class Lives(threading.Thread):
             found = self._known.of.get(client.member.session_id)
             if found is None:
                 return
-            found.connections -= 1
-            if not found.connections:
+            found.clients.discard(client)
+            if not found.clients:
                 del self._known.of[client.member.session_id]
 
     def run(self) -> None:

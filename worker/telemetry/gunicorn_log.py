@@ -26,10 +26,12 @@ _access = logging.getLogger("web.access")
 class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn comes untyped
     """Sends gunicorn's own lines and the access lines through the root logger."""
 
+    process = "web"
+
     def setup(self, cfg: Any) -> None:
         """Configure this process; also called when gunicorn reloads its configuration."""
         self.cfg = cfg
-        configure(settings(), process="web")
+        configure(settings(), process=self.process)
         for logger in (self.error_log, self.access_log):
             logger.propagate = True
 
@@ -66,3 +68,9 @@ class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn comes untyped
                 "user_agent": environ.get("HTTP_USER_AGENT"),
             },
         )
+
+
+class RelayLog(GunicornLog):
+    """The same for the relay; of its upgrades it writes the lines itself."""
+
+    process = "relay"

@@ -31,12 +31,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; its name is `<subject>.<event>`, its tags are the only ones it takes."""
+    """One metric; its name is `<subject>.<event>`, its tags are the only ones it takes.
+
+    Attributes:
+        is_share: of a gauge: each process tells its own share of the whole.
+    """
 
     name: str
     kind: Kind
     tags: tuple[str, ...]
     meaning: str
+    is_share: bool = False
 
 
 _C, _T, _G = Kind.COUNT, Kind.TIMING, Kind.GAUGE
@@ -73,6 +78,14 @@ METRICS = {
         Metric("cache.away", _C, (), "Calls given up because Redis is away."),
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
         Metric("rate_limit.hits", _C, ("limit",), "Requests refused by a limit."),
+        Metric("relay.connects", _C, ("outcome",), "Upgrades: 101, or the code that closed them."),
+        Metric("relay.closed", _C, ("code",), "Connections that the relay closed, by its code."),
+        Metric("relay.deliveries", _C, (), "Messages handed to connections."),
+        Metric("relay.skipped", _C, (), "Messages skipped for connections that were too slow."),
+        Metric("relay.resumes", _C, (), "Connections that went on from where they had been."),
+        Metric("relay.refetches", _C, ("reason",), "Connections told that they must fetch anew."),
+        Metric("relay.lag", _T, (), "From hearing a message to having sent it, the longest."),
+        Metric("relay.connections", _G, (), "Connections held.", is_share=True),
         Metric("invariants.broken", _C, ("invariant",), "Invariants found broken."),
         Metric("invariants.skipped", _C, ("invariant",), "Looks for which there was no time."),
     )
@@ -130,7 +143,7 @@ def timing(name: str, seconds: float, /, **tags: str) -> None:
 
 
 def gauge(name: str, number: float, /, **tags: str) -> None:
-    """Tell how much of something there is now, in the whole system."""
+    """Tell how much of something there is now, in the whole system, or here if it is a share."""
     metric, clean = _checked(name, Kind.GAUGE, tags)
     for sink in _sinks:
         try:

@@ -46,13 +46,13 @@ class PrometheusSink:
                     name, metric.meaning, metric.tags, registry=registry
                 )
             elif metric.kind is Kind.GAUGE:
-                # Whichever process told it last knows best: all tell of the whole system.
+                # Whichever process told it last knows best, where all tell of the whole system.
                 self._gauges[metric.name] = Gauge(
                     name,
                     metric.meaning,
                     metric.tags,
                     registry=registry,
-                    multiprocess_mode="mostrecent",
+                    multiprocess_mode="livesum" if metric.is_share else "mostrecent",
                 )
             else:
                 self._histograms[metric.name] = Histogram(
@@ -71,7 +71,8 @@ class PrometheusSink:
 
     def put(self, metric: Metric, number: float, tags: Mapping[str, str]) -> None:
         """Tell how much there is now."""
-        self._gauges[metric.name].labels(**tags).set(number)
+        gauge = self._gauges[metric.name]
+        (gauge.labels(**tags) if tags else gauge).set(number)
 
 
 def exposed_name(metric: Metric) -> str:
@@ -89,5 +90,14 @@ def metrics_page(settings: Settings) -> bytes | None:
     registry = CollectorRegistry()
     folder = Path(settings.metrics_dir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    _forget_the_dead(folder)
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take the shares of processes that have ended out of the sums."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if not Path("/proc", pid).exists():
+            file.unlink(missing_ok=True)
