@@ -29,6 +29,7 @@ from sandbox.children import (
 ROOT = VAR.parent
 DEFAULT_PORTS = {
     "PORT": 8000,
+    "RELAY_PORT": 8001,
     "FLOWER_PORT": 5555,
     "SANDBOX_PORT": 12111,
     "SANDBOX_PAYPAL_PORT": 12112,
@@ -116,6 +117,11 @@ class Places:
         """The address of the API."""
         return f"http://{LOOPBACK}:{self.environ['PORT']}"
 
+    @property
+    def relay(self) -> str:
+        """The address of the relay; its sockets are at `/ws`."""
+        return f"http://{LOOPBACK}:{self.environ['RELAY_PORT']}"
+
     @contextmanager
     def written(self, path: Path) -> Iterator[None]:
         """Write what differs from the caller's environment, for other terminals to read."""
@@ -170,7 +176,7 @@ def choose_ports(places: Places) -> None:
     Raises:
         PortTaken: a port given by number belongs to somebody else.
     """
-    for name in ("PORT", "FLOWER_PORT"):
+    for name in ("PORT", "RELAY_PORT", "FLOWER_PORT"):
         places.port(name)
     if places.environ.get("PAYPAL_RETURN_URL", RETURN_URL) == RETURN_URL:
         places.environ["PAYPAL_RETURN_URL"] = f"{places.site}/"

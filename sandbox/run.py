@@ -16,8 +16,9 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -40,6 +41,7 @@ from sandbox.steps import complain, step, tell
 PROCFILES = (ROOT / "Procfile", ROOT / "sandbox" / "Procfile")
 STRIPE, PAYPAL = "sandbox", "paypal"
 # The processes of the stand-ins, which a key of the provider's own makes needless.
+RELAY = "relay"
 READY_S = 60.0
 SERVER_STOP_S = 3.0
 # With STOP_S and the keepers' own kill this stays below the promised 30 s.
@@ -107,12 +109,29 @@ def _processes(procfile: Path, places: Places, *, log: Path | None) -> Iterator[
             output.close()
 
 
-def _is_ready(places: Places) -> bool:
+def _is_answering(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{places.site}/readyz", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
             return bool(answer.status == 200)  # noqa: PLR2004  OK
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _doors(places: Places, lines: Collection[str]) -> list[str]:
+    """Return what answers 200 once all is up."""
+    doors = [f"{places.site}/readyz"]
+    if RELAY in lines:
+        doors.append(f"{places.relay}/healthz")
+    return doors
+
+
+def _all_answer(doors: list[str], formation: Child, log: Path | None) -> bool:
+    for url in doors:
+        if not wait_until(partial(_is_answering, url), formation, timeout_s=READY_S):
+            said = f"; the log ends:\n{last_lines(log, 15)}" if log else "."
+            tell(f"{url} did not answer 200{said}")
+            return False
+    return True
 
 
 def _write_procfile(lines: dict[str, list[str]], places: Places) -> Path:
@@ -129,6 +148,7 @@ def _show(places: Places, logins: list[str]) -> None:
     environ = places.environ
     rows = [
         ("API", places.site, "its description at /docs"),
+        ("Relay", places.relay, "WebSockets at /ws (docs/relay.md)"),
         ("Flower", f"http://{LOOPBACK}:{environ['FLOWER_PORT']}", "login by FLOWER_LOGIN"),
     ]
     if places.has_own_stripe:
@@ -175,9 +195,7 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
     with _own_servers(places), places.written(folder / "run" / "env"):
         logins = _release(lines.pop(RELEASE, []), places)
         with _processes(_write_procfile(lines, places), places, log=log) as formation:
-            if not wait_until(lambda: _is_ready(places), formation, timeout_s=READY_S):
-                said = f"; the log ends:\n{last_lines(log, 15)}" if log else "."
-                tell(f"{places.site}/readyz did not answer 200{said}")
+            if not _all_answer(_doors(places, lines), formation, log):
                 return formation.exit_code() or 1
             _show(places, logins)
             tell("ready")

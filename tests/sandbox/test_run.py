@@ -55,7 +55,7 @@ class Run:
             for name, value in os.environ.items()
             if name not in {"DATABASE_URL", "REDIS_URL", "BROKER_URL", "REDIS_HOST", "MAKELEVEL"}
         } | {"STRIPE_API_KEY": "sk_test_of_a_real_account"}
-        for name in ("PORT", "FLOWER_PORT", "REDIS_PORT", "MARIADB_PORT"):
+        for name in ("PORT", "RELAY_PORT", "FLOWER_PORT", "REDIS_PORT", "MARIADB_PORT"):
             self.environ[name] = str(free_port())
         self.processes: list[subprocess.Popen] = []
         site = folder / "site.py"
