@@ -10,7 +10,7 @@ from flask import Response
 from sqlalchemy import Select
 
 from models.base import Base
-from models.paging import Row, newest
+from models.paging import AnyOf, Row, newest
 from web.routes import respond
 from web.schemas import PageQuery, cursor_of
 from worker.database import transaction
@@ -32,11 +32,12 @@ def answer_page(
     shown: Callable[[Row], dict[str, Any]],
     *,
     company_id: UUID | None = None,
+    any_of: AnyOf | None = None,
 ) -> Response:
     """Answer the page that is asked for; `company_id` as for a transaction."""
     wanted = made_within(table, wanted, query)
     with transaction(company_id=company_id) as session:
-        page = newest(session, table, wanted, after=query.after, limit=query.limit)
+        page = newest(session, table, wanted, after=query.after, limit=query.limit, any_of=any_of)
         return respond(
             {"data": list(map(shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
         )

@@ -196,13 +196,17 @@ def list_invoices(query: InvoiceQuery) -> Response:
     """List invoices, newest first."""
     company_id = caller().company_id
     wanted = select(Invoice)
-    if query.status:
-        wanted = wanted.where(Invoice.status.in_(query.status))
+    statuses = list(dict.fromkeys(query.status))
+    any_of = None
     if query.currency is not None:
         wanted = wanted.where(Invoice.currency == query.currency)
     if query.search is not None:
         wanted = search.of_invoices(wanted, query.search, company_id=company_id)
-    return answer_page(Invoice, wanted, query, _shown, company_id=company_id)
+    elif len(statuses) > 1:
+        any_of = (Invoice.status, statuses)
+    if statuses and any_of is None:
+        wanted = wanted.where(Invoice.status.in_(statuses))
+    return answer_page(Invoice, wanted, query, _shown, company_id=company_id, any_of=any_of)
 
 
 def _line(invoice_id: UUID, position: int, line: NewLine, currency: str) -> InvoiceLine:

@@ -249,11 +249,15 @@ def list_payments(query: PaymentQuery) -> Response:
     ):
         if value is not None:
             wanted = wanted.where(column == value)
-    if query.status:
-        wanted = wanted.where(Transaction.status.in_(query.status))
+    statuses = list(dict.fromkeys(query.status))
+    any_of = None
     if query.search is not None:
         wanted = search.of_payments(wanted, query.search, company_id=company_id)
-    return answer_page(Transaction, wanted, query, _shown, company_id=company_id)
+    elif len(statuses) > 1:
+        any_of = (Transaction.status, statuses)
+    if statuses and any_of is None:
+        wanted = wanted.where(Transaction.status.in_(statuses))
+    return answer_page(Transaction, wanted, query, _shown, company_id=company_id, any_of=any_of)
 
 
 def payment_at(session: Session, transaction_id: UUID) -> Transaction:
