@@ -199,11 +199,11 @@ class Client:
         "catching",
         "ending",
         "fd",
-        "heard_at",
         "member",
         "parser",
         "send",
         "sock",
+        "unheard",
     )
 
     def __init__(self, sock: socket.socket, member: Member, allowance: float) -> None:
@@ -212,7 +212,9 @@ class Client:
         # Looked up once: it is called for each message.
         self.send = sock.send
         self.member = member
-        self.heard_at = self.allowed_at = 0.0
+        # Pings since it last sent something, or took something that waited.
+        self.unheard = 0
+        self.allowed_at = 0.0
         # How many frames it may send at once.
         self.allowance = allowance
         self.behind: Backlog | None = None

@@ -52,7 +52,7 @@ class Code(IntEnum):
 
 
 # What a peer may send: what RFC 6455 and its registry define, and what they leave to others.
-MAY_BE_SENT: Final = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+MAY_BE_SENT: Final = frozenset((*range(1000, 1004), *range(1007, 1014), *range(3000, 5000)))
 
 
 class Arrival(NamedTuple):

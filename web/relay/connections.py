@@ -14,18 +14,16 @@ import orjson
 from web.relay import notices
 from web.relay.client import Bounds, Client, Ending
 from web.relay.codec import CLOSE, PING, PONG, TEXT, Arrival, Parser, Wrong, closing, frame
+from web.relay.codes import NOT_UNDERSTOOD, TOO_MANY, TOO_SLOW
 from web.relay.outbound import READS, Outbound
 from worker.channels import Place
 
 log = logging.getLogger(__name__)
 
-NOT_UNDERSTOOD: Final = 4000
-TOO_SLOW: Final = 4103
-TOO_MANY: Final = 4104
-
 RECEIVE_BYTES: Final = 4096
-# A peer is silent after so many heartbeats without a word and without taking anything.
-SILENT_AFTER: Final = 2.3
+# A peer is gone if at the next ping it has answered none of so many. Counted, for a process that
+# stood still for a minute has asked nobody.
+UNHEARD_PINGS: Final = 2
 HEARTBEAT: Final = frame(b"", PING)
 
 
@@ -59,14 +57,13 @@ class Connections:
         self._ticks = max(1, round(bounds.heartbeat_s / bounds.tick_s))
         self._ticked = 0
         self._ending: dict[int, Client] = {}
-        self._silent_s = bounds.heartbeat_s * SILENT_AFTER
         # Serves every peer of whom nothing is half read.
         self._parser = Parser(bounds.inbound_bytes)
         self.by_fd: dict[int, Client] = {}
 
     def add(self, client: Client, now: float) -> None:
         """Hold the connection from now on."""
-        client.heard_at = client.allowed_at = now
+        client.allowed_at = now
         self.by_fd[client.fd] = client
         self._epoll.register(client.fd, READS)
 
@@ -132,7 +129,7 @@ class Connections:
         for client in list(self._outbound.slow.values()):
             behind = client.behind
             if behind is not None and now - behind.moved_at > self._bounds.stuck_s:
-                self.safely(client, self.end, client, TOO_SLOW, "too slow", now)
+                self.safely(client, self.end, client, TOO_SLOW.code, TOO_SLOW.reason, now)
         for client in list(self._ending.values()):
             if client.ending is not None and now > client.ending.deadline:
                 self.drop(client)
@@ -140,12 +137,11 @@ class Connections:
     def _beat(self, client: Client, now: float) -> None:
         if client.ending is not None:
             return
-        behind = client.behind
-        alive_at = client.heard_at if behind is None else max(client.heard_at, behind.moved_at)
-        if now - alive_at > self._silent_s:
+        if client.unheard >= UNHEARD_PINGS:
             self.drop(client)
-        else:
-            self._say(client, HEARTBEAT, now)
+            return
+        client.unheard += 1
+        self._say(client, HEARTBEAT, now)
 
     def _say(self, client: Client, frame: bytes, now: float) -> None:
         """Send what may be left out where too much waits already."""
@@ -178,7 +174,7 @@ class Connections:
         if not data:
             self.drop(client)
             return
-        client.heard_at = now
+        client.unheard = 0
         ending = client.ending
         if ending is not None and ending.is_deaf:
             return
@@ -191,7 +187,7 @@ class Connections:
         elif client.may_send(parser.frames, now, self._bounds):
             self._act_on(client, arrived, now)
         else:
-            self.end(client, TOO_MANY, "too many messages", now, is_deaf=True)
+            self.end(client, TOO_MANY.code, TOO_MANY.reason, now, is_deaf=True)
 
     def _keep(self, client: Client, parser: Parser) -> None:
         """Leave the parser with the client only while it holds something of it."""
@@ -225,7 +221,7 @@ class Connections:
             case {"type": "resume", "since": str(since)} if place := _place_in(since):
                 self._owner.asked(client, place, now)
             case _:
-                self.end(client, NOT_UNDERSTOOD, "not understood", now)
+                self.end(client, NOT_UNDERSTOOD.code, NOT_UNDERSTOOD.reason, now)
 
 
 def _read_json(text: bytes) -> object:

@@ -116,6 +116,7 @@ class Outbound:
             if sent:
                 behind.sent(sent)
                 behind.moved_at = now
+                client.unheard = 0
             if sent < len(data):
                 return False
         return True

@@ -19,14 +19,13 @@ from web.relay.catching import CatchUp, Messages, answer_of
 from web.relay.channel import Channel, Feed
 from web.relay.client import Bounds, Catching, Client, Member, Watcher
 from web.relay.codec import frame
+from web.relay.codes import LEAVING
 from web.relay.connections import Connections
 from web.relay.inbox import Inbox
 from web.relay.outbound import READS, Outbound, Stats
 from worker.channels import Place
 
 log = logging.getLogger(__name__)
-
-LEAVING: Final = 4200
 
 # How many sockets one turn handles: the rest has its turn, after the inbox.
 MOST_EVENTS: Final = 1024
@@ -46,6 +45,7 @@ class Reactor(threading.Thread):
     for `drain` they return at once.
 
     Args:
+        clock: seconds that only go up.
         died: called in the reactor's thread when it cannot go on.
     """
 
@@ -56,6 +56,7 @@ class Reactor(threading.Thread):
         *,
         heartbeat_s: float = 25.0,
         bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.monotonic,
         died: Callable[[], None] = end_process,
     ) -> None:
         super().__init__(name="relay-reactor", daemon=True)
@@ -63,6 +64,7 @@ class Reactor(threading.Thread):
         self.stats = Stats()
         self._feed = feed
         self._watchers = watchers
+        self._clock = clock
         self._died = died
         self._epoll = select.epoll()
         self._inbox = Inbox()
@@ -73,7 +75,7 @@ class Reactor(threading.Thread):
         self._channels: dict[str, Channel] = {}
         # Until when a channel that nobody hears is kept.
         self._empty: dict[str, float] = {}
-        self._now = time.monotonic()
+        self._now = self._clock()
         self._next_tick = self._now
         self._worst_lag_s = 0.0
         self._spread_ms: int | None = None
@@ -94,7 +96,7 @@ class Reactor(threading.Thread):
 
     def heard(self, channel: str, messages: Messages) -> None:
         """These messages follow on the channel: numbers and JSON bodies."""
-        self._inbox.put(self._heard, channel, messages, time.monotonic())
+        self._inbox.put(self._heard, channel, messages, self._clock())
 
     def reset(self, channel: str, place: Place, reason: str) -> None:
         """The channel goes on after `place`; what was in between cannot be told."""
@@ -139,8 +141,8 @@ class Reactor(threading.Thread):
 
     def _turn(self) -> None:
         connections, bell, is_rung = self._connections, self._inbox.fd, False
-        ready = self._epoll.poll(max(0.0, self._next_tick - time.monotonic()), MOST_EVENTS)
-        now = self._now = time.monotonic()
+        ready = self._epoll.poll(max(0.0, self._next_tick - self._clock()), MOST_EVENTS)
+        now = self._now = self._clock()
         for fd, events in ready:
             if fd == bell:
                 is_rung = True
@@ -175,7 +177,7 @@ class Reactor(threading.Thread):
         for channel, messages in heard.items():
             self._heard(channel, messages, since)
         heard.clear()
-        self._worst_lag_s = max(self._worst_lag_s, time.monotonic() - since)
+        self._worst_lag_s = max(self._worst_lag_s, self._clock() - since)
 
     def _tick(self, now: float) -> None:
         self._connections.tick(now)
