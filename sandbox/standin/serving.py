@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from sandbox.standin.cross_origin import for_console
 from sandbox.standin.journal import FolderInUse
 from sandbox.standin.wire import LOOPBACK, Answer, Application, Request, Server
 from worker.shared_clock import SharedClock
@@ -68,9 +69,11 @@ def serve(name: str, port: int, sides: Callable[[], tuple[Application, Applicati
     """
     try:
         api, desk = sides()
+        desk = for_console(desk)
 
         def application(request: Request) -> Answer:
-            return desk(request) if request.path.startswith("/sandbox") else api(request)
+            is_for_desk = f"{request.path}/".startswith("/sandbox/")
+            return desk(request) if is_for_desk else api(request)
 
         server = Server(port, application)
     except (FolderInUse, OSError) as error:
