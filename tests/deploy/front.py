@@ -134,6 +134,24 @@ class Front:
             plain.close()
             raise
 
+    def upgrade(self, address: str, *lines: str, path: str = "/ws") -> ssl.SSLSocket:
+        """Open a WebSocket; `lines` are headers beside those that every one has."""
+        sock = self.connect(address)
+        head = (
+            *(f"GET {path} HTTP/1.1", f"Host: {NAME}", "Connection: Upgrade"),
+            *("Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+            *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines),
+        )
+        sock.sendall("".join(f"{line}\r\n" for line in (*head, "")).encode())
+        answer = b""
+        # By the byte, as what follows is for whoever reads the socket.
+        while not answer.endswith(b"\r\n\r\n"):
+            part = sock.recv(1)
+            assert part, answer
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        return sock
+
     def caller(self, address: str | None = None) -> Caller:
         return Caller(self, address or stranger())
 

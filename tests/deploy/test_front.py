@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -19,10 +18,10 @@ from tests.deploy.front import CONF, NAME, TIMEOUT_S, Answer, Front, stranger
 from tests.waiting import wait_for
 from web import gunicorn, waiting
 from web.bodies import MAX_BYTES
+from web.relay.client import Bounds
 
 LOGIN = "/api/v1/auth/login"
 SOCKETS = 3
-HEARTBEAT_S = 25
 
 
 @pytest.fixture(scope="module")
@@ -178,56 +177,33 @@ def test_the_log_has_no_query_and_the_answer_no_version(front, caller):
 
 def test_a_socket_passes_while_one_relay_is_away(front):
     for _ in range(4):
-        with Upgraded(front, stranger()) as socket:
+        with front.upgrade(stranger()) as socket:
             for part in (b"first", b"\x00second\xff"):
-                assert socket.told(part) == part
+                assert told(socket, part) == part
 
 
 def test_an_address_holds_so_many_sockets(front):
     address = stranger()
-    held = [Upgraded(front, address) for _ in range(SOCKETS)]
+    held = [front.upgrade(address) for _ in range(SOCKETS)]
     with front.caller(address) as caller:
         answer = caller.get("/ws", Upgrade="websocket", Connection="Upgrade")
         answer.check_problem(429, "too-many-requests")
-        with Upgraded(front, stranger()) as other:
-            assert other.told(b"x") == b"x"
+        with front.upgrade(stranger()) as other:
+            assert told(other, b"x") == b"x"
         held.pop().close()
         wait_for(lambda: caller.get("/ws").status == 200)
     for socket in held:
-        assert socket.told(b"still") == b"still"
+        assert told(socket, b"still") == b"still"
         socket.close()
 
 
-class Upgraded:
-    """A connection after its upgrade."""
-
-    def __init__(self, front: Front, address: str) -> None:
-        self._socket = front.connect(address)
-        self._socket.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: %b\r\n"
-            b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % NAME.encode()
-        )
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += self._socket.recv(1)
-        assert b" 101 " in head.splitlines()[0], head
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def told(self, part: bytes) -> bytes:
-        """Send a part and return what came back of it."""
-        self._socket.sendall(part)
-        heard = b""
-        while len(heard) < len(part):
-            heard += self._socket.recv(len(part) - len(heard)) or pytest.fail("it was closed")
-        return heard
-
-    def close(self) -> None:
-        self._socket.close()
+def told(socket: ssl.SSLSocket, part: bytes) -> bytes:
+    """Send a part and return what came back of it."""
+    socket.sendall(part)
+    heard = b""
+    while len(heard) < len(part):
+        heard += socket.recv(len(part) - len(heard)) or pytest.fail("it was closed")
+    return heard
 
 
 def test_times_and_sizes_go_with_those_of_the_application():
@@ -238,6 +214,6 @@ def test_times_and_sizes_go_with_those_of_the_application():
 
     at_http, at_sockets = seconds("proxy_read_timeout")
     assert waiting.MAX_WAIT_S < at_http < gunicorn.timeout
-    assert at_sockets > 2 * HEARTBEAT_S
+    assert at_sockets > 2 * Bounds().heartbeat_s
     assert seconds("keepalive_timeout")[0] < gunicorn.keepalive
     assert "client_max_body_size 1m;" in text
