@@ -43,6 +43,7 @@ OWN = {
     ("GET", "/api/v1/overview"),
     ("GET", "/api/v1/companies"),
     ("GET", "/api/v1/companies/{company_id}"),
+    ("GET", "/api/v1/presence"),
     ("GET", "/api/v1/auth/me"),
     ("POST", "/api/v1/auth/logout"),
     ("POST", "/api/v1/auth/password"),
