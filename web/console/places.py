@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import request
 
+from models.clock import now
 from web.api import relay
 from worker.settings import settings
 
@@ -17,6 +18,8 @@ def neighbours() -> dict[str, Any]:
     """Return what the page's script must know."""
     return {
         "env": settings().paybeat_env,
+        # The page counts down by the clock that rows are written by.
+        "now": now(),
         "relay_url": relay.address(),
         "sandbox": stand_ins(),
         "flower_url": flower_url(),

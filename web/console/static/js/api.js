@@ -11,6 +11,7 @@
 /**
  * @typedef {object} Config
  * @property {"sandbox" | "production"} env
+ * @property {string} now the server's time
  * @property {string} relay_url
  * @property {{stripe: string | null, paypal: string | null} | null} sandbox
  * @property {string | null} flower_url

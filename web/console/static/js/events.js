@@ -23,7 +23,7 @@ const FEED = 200;
 const SHOW_MS = 250;
 const ASK_MS = 1000;
 
-const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"]];
+const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"], ["webhook-events"]];
 
 /**
  * Which queries an event touches: by its whole type, else by what stands before its dot. A query's

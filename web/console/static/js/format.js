@@ -5,6 +5,7 @@
  * digits would be rounded.
  */
 
+import { serverNow } from "./clock.js";
 import { h } from "./dom.js";
 
 const MINUTE_S = 60;
@@ -126,7 +127,7 @@ export function timeOfDay(/** @type {string | number | Date} */ at) {
 }
 
 /** Return how far from now: "3 minutes ago", "in 2 days", "just now". */
-export function relative(/** @type {string | number | Date} */ at, now = Date.now()) {
+export function relative(/** @type {string | number | Date} */ at, now = serverNow()) {
   const seconds = (new Date(at).getTime() - now) / 1000;
   const size = Math.abs(seconds);
   if (size < JUST_NOW_S) {
@@ -254,5 +255,20 @@ const STATUSES = {
   down: ["Down", "bad"],
   critical: ["Critical", "bad"],
   warning: ["Warning", "warn"],
+  declined: ["Declined", "bad"],
+  rejected: ["Rejected", "bad"],
+  unknown: ["Not known", "warn"],
+  scheduled: ["Scheduled", "busy"],
+  asked: ["Asked", "warn"],
+  stopped: ["Stopped", "bad"],
+  exhausted: ["Exhausted", "bad"],
+  in_review: ["In review", "warn"],
+  cleared: ["Cleared", "good"],
+  completed: ["Completed", "good"],
+  refused: ["Refused", "bad"],
+  warning_needs_response: ["Inquiry, needs a response", "warn"],
+  warning_under_review: ["Inquiry, under review", "busy"],
+  warning_closed: ["Inquiry closed", "calm"],
+  prevented: ["Prevented", "good"],
   info: ["Notice", "calm"],
 };

@@ -1,5 +1,6 @@
 /** Where the page begins. */
 
+import { hearTime } from "./clock.js";
 import { companies, door } from "./doors.js";
 import { createGathering } from "./events.js";
 import { ageTimes } from "./format.js";
@@ -24,7 +25,9 @@ async function start() {
   });
   router.show();
   const asked = await fetch("/console/config.json");
-  store.set({ config: await asked.json() });
+  const config = await asked.json();
+  hearTime(config.now);
+  store.set({ config });
   store.subscribe(
     ({ session: { status, user, company } }) => `${status} ${user?.id} ${company?.id}`,
     () => {

@@ -19,13 +19,15 @@ import { h, svg } from "../dom.js";
 /** @typedef {{at: number, title: string, isSure: boolean}} Coming */
 
 const LANES = /** @type {const} */ ([
-  ["states", "State", 26],
-  ["attempts", "Attempts", 62],
-  ["webhooks", "Webhooks", 90],
-  ["told", "Told", 118],
+  ["states", "State", 28],
+  ["attempts", "Attempts", 66],
+  ["webhooks", "Webhooks", 94],
+  ["told", "Told", 122],
 ]);
-const HEIGHT = 152;
-const AXIS_Y = 138;
+const HEIGHT = 158;
+const AXIS_Y = 142;
+// How far the last state goes on.
+const REST = 110;
 // What lies closer together than this is drawn as one moment, side by side.
 const MOMENT_MS = 40;
 const STEP = 22;
@@ -54,7 +56,7 @@ export function drawTimeline({ marks, coming, nowMs, span, label }) {
     axis.pauses.map(({ from, to, ms }) => drawPause(axis.place, from, to, span(ms))),
     drawStates(marks, axis, nowMs, coming.length > 0),
     marks.map((mark, number) => drawMark(mark, axis.place(axis.ofMarks[number]))),
-    drawNow(axis),
+    coming.length > 0 && drawNow(axis),
     coming.map((each, number) => drawComing(each, axis.place(axis.ofComing[number]))),
   );
   picture.style.minWidth = `${axis.width}px`;
@@ -73,7 +75,8 @@ export function drawTimeline({ marks, coming, nowMs, span, label }) {
 
 /** Say where each moment stands: pauses count by their logarithm, so that days fit beside moments. */
 function layOut(/** @type {Mark[]} */ marks, /** @type {Coming[]} */ coming, /** @type {number} */ nowMs) {
-  const moments = [...marks.map((each) => each.at), nowMs, ...coming.map((each) => each.at)];
+  const ahead = coming.length > 0 ? [nowMs, ...coming.map((each) => each.at)] : [];
+  const moments = [...marks.map((each) => each.at), ...ahead];
   const sorted = [...new Set(moments)].sort((one, other) => one - other);
   const places = new Map();
   const pauses = [];
@@ -87,11 +90,11 @@ function layOut(/** @type {Mark[]} */ marks, /** @type {Coming[]} */ coming, /**
     }
     places.set(at, x);
   });
-  const width = Math.ceil(x + 40);
+  const width = Math.ceil(x + (coming.length > 0 ? 40 : REST + 12));
   return {
     width,
     pauses,
-    now: places.get(nowMs),
+    now: places.get(nowMs) ?? x,
     end: x,
     ofMarks: marks.map((each) => places.get(each.at)),
     ofComing: coming.map((each) => places.get(each.at)),
@@ -123,23 +126,12 @@ function drawStates(marks, axis, nowMs, goesOn) {
     .map((mark, number) => ({ mark, from: axis.ofMarks[number] }))
     .filter(({ mark }) => mark.state !== undefined);
   return moves.map(({ mark, from }, number) => {
-    const next = moves[number + 1]?.from ?? (goesOn ? axis.now : axis.end + 22);
-    const wide = Math.max(next - from, 4);
+    const next = moves[number + 1]?.from ?? (goesOn ? axis.now : axis.end + REST);
+    const place = { x: axis.place(from), y: 16, width: axis.place(Math.max(next - from, 4)), height: 24 };
     return [
-      svg(
-        "rect",
-        {
-          x: axis.place(from),
-          y: 12,
-          width: axis.place(wide),
-          height: 24,
-          rx: 4,
-          class: `band tone-${mark.tone}`,
-        },
-        svg("title", {}, mark.title),
-      ),
-      wide > 6 + 6.6 * (mark.state ?? "").length &&
-        svg("text", { x: axis.place(from + 6), y: 28, class: "band-name" }, mark.state ?? ""),
+      svg("rect", { ...place, rx: 4, class: `band tone-${mark.tone}` }, svg("title", {}, mark.title)),
+      // Within a picture of its own a name that is too long is cut off, not drawn over the next.
+      svg("svg", { ...place }, svg("text", { x: 7, y: 16, class: "band-name" }, mark.state ?? "")),
     ];
   });
 }
@@ -162,8 +154,8 @@ function drawMark(mark, x) {
 function drawNow(axis) {
   const x = axis.place(axis.now);
   return [
-    svg("line", { x1: x, x2: x, y1: 6, y2: AXIS_Y, class: "now" }),
-    svg("text", { x, y: 8, class: "now-name" }, "now"),
+    svg("line", { x1: x, x2: x, y1: 14, y2: AXIS_Y, class: "now" }),
+    svg("text", { x, y: 11, class: "now-name" }, "now"),
   ];
 }
 
@@ -172,7 +164,7 @@ function drawComing(coming, x) {
   const kind = coming.isSure ? "is-sure" : "is-possible";
   return svg(
     "circle",
-    { cx: x, cy: 62, r: 7, class: `coming ${kind}` },
+    { cx: x, cy: 66, r: 7, class: `coming ${kind}` },
     svg("title", {}, coming.title),
   );
 }

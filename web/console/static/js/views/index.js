@@ -1,6 +1,39 @@
 /** Every view, in the order in which the navigation names them. */
 
+import { alerts, operatorsAlerts } from "./alerts.js";
+import dispute from "./dispute.js";
+import disputes from "./disputes.js";
+import health from "./health.js";
+import { invariants } from "./invariants.js";
+import invoice from "./invoice.js";
+import invoices from "./invoices.js";
+import { letter, letters } from "./letters.js";
+import methods from "./methods.js";
 import overview from "./overview.js";
+import payment from "./payment.js";
+import payments from "./payments.js";
+import { people } from "./people.js";
+import { reviews } from "./reviews.js";
+import { event, events } from "./webhooks.js";
 
 /** @type {import("../router.js").View[]} */
-export const VIEWS = [overview];
+export const VIEWS = [
+  overview,
+  payments,
+  payment,
+  invoices,
+  invoice,
+  methods,
+  disputes,
+  dispute,
+  alerts,
+  letters,
+  letter,
+  operatorsAlerts,
+  reviews,
+  events,
+  event,
+  invariants,
+  people,
+  health,
+];

@@ -1,12 +1,33 @@
-// A timeline's lines told in sentences, and sorted into the lanes of its drawing.
+/** A payment's timeline told in sentences, and sorted into the lanes of its drawing. */
 
-import { named, toneOf } from "./words.js";
+import { status, tone, words } from "../format.js";
 
-const SUBJECTS = {
-  transaction: "Payment", invoice: "Invoice", refund: "Refund", dispute: "Dispute",
-};
+/**
+ * A line of `GET /payments/{id}/timeline`.
+ *
+ * @typedef {object} Entry
+ * @property {string} at
+ * @property {string} subject
+ * @property {string} subject_id
+ * @property {string} what
+ * @property {string | null} was
+ * @property {string | null} became
+ * @property {string} why
+ * @property {string | null} request_id
+ * @property {string | null} task_id
+ * @property {string | null} attempt_id
+ * @property {string | null} provider_request_id
+ * @property {string | null} event_id
+ * @property {string | null} user_id
+ * @property {Record<string, any> | null} detail
+ */
 
-// What a line is about: the lane in which it is drawn and the filter under which it is found.
+/** @typedef {"states" | "attempts" | "webhooks" | "told" | "other"} Lane */
+
+/** @type {Record<string, string>} */
+const SUBJECTS = { transaction: "Payment" };
+
+/** @type {Record<string, Lane>} */
 const LANES = {
   move: "states",
   begun: "attempts",
@@ -22,6 +43,7 @@ const LANES = {
   notice: "told",
 };
 
+/** @type {Record<Lane, string>} */
 export const LANE_NAMES = {
   states: "States",
   attempts: "Attempts",
@@ -30,61 +52,82 @@ export const LANE_NAMES = {
   other: "Other",
 };
 
+/** @type {Record<string, string>} */
 const HEADS = {
   begun: "begun",
   attempt: "charged",
   answer: "answered by the provider",
-  event: "webhook",
+  unknown: "outcome unknown",
+  event: "heard of by webhook",
   push: "pushed to browsers",
-  notice: "customer notified",
-  dunning: "decided",
+  notice: "told by mail",
+  dunning: "decided upon",
   cancel: "given up",
-  capture: "capture asked for",
+  capture: "to be captured",
   issued: "issued",
   replay: "replayed",
-  review: "to be reviewed",
+  review: "needs a review",
   review_asked: "settlement asked for",
   review_settled: "settled",
   review_refused: "settlement refused",
-  earlier_intent: "earlier attempt closed",
+  earlier_intent: "closed at the provider, an earlier attempt",
   opened: "opened",
-  funds_withdrawn: "money taken",
-  funds_reinstated: "money given back",
-  fee: "fee taken",
+  funds_withdrawn: "took money",
+  funds_reinstated: "gave money back",
+  fee: "cost a fee",
+  asked: "told to the provider",
 };
 
-/** Return the lane of a line. */
-export const laneOf = (entry) => LANES[entry.what] ?? "other";
+const ALARMING = ["unknown", "review", "review_refused", "funds_withdrawn", "opened"];
+
+/** Return what a line is about. */
+export function laneOf(/** @type {Entry} */ entry) {
+  return LANES[entry.what] ?? "other";
+}
 
 /** Return a line's heading, such as "Payment: Processing → Failed". */
-export function headOf(entry) {
-  const subject = SUBJECTS[entry.subject] ?? named(entry.subject);
-  if (entry.what === "move") return `${subject}: ${named(entry.was)} → ${named(entry.became)}`;
-  return `${subject} ${HEADS[entry.what] ?? named(entry.what).toLowerCase()}`;
+export function headOf(/** @type {Entry} */ entry) {
+  const subject = subjectOf(entry);
+  if (entry.what === "move") {
+    return `${subject}: ${status(entry.was ?? "")} → ${status(entry.became ?? "")}`;
+  }
+  return `${subject} ${HEADS[entry.what] ?? words(entry.what).toLowerCase()}`;
 }
 
-/** Return the tone in which a line is shown. */
-export function toneOfLine(entry) {
-  if (entry.what === "move") return toneOf(entry.became);
-  if (entry.what === "dunning") return toneOf(entry.detail?.state);
-  if (["unknown", "review", "review_refused", "funds_withdrawn", "opened"].includes(entry.what)) {
+/** Return how a line is felt. */
+export function toneOf(/** @type {Entry} */ entry) {
+  if (entry.what === "move") {
+    return tone(entry.became ?? "");
+  }
+  if (entry.what === "dunning") {
+    return tone(entry.detail?.state ?? "");
+  }
+  if (ALARMING.includes(entry.what)) {
     return "warn";
   }
-  return laneOf(entry) === "webhooks" ? "info" : "plain";
+  return laneOf(entry) === "webhooks" ? "busy" : "calm";
 }
 
-/** Return what is behind a line, as names and values; empty where nothing is known. */
-export function causesOf(entry) {
-  return [
+/** Return who or what is behind a line, as names with values. */
+export function causesOf(/** @type {Entry} */ entry) {
+  /** @type {[string, string | null][]} */
+  const causes = [
     ["Request", entry.request_id],
     ["Task", entry.task_id],
     ["Attempt", entry.attempt_id],
     ["Provider's request", entry.provider_request_id],
     ["Provider's event", entry.event_id],
     ["Person", entry.user_id],
-    [SUBJECTS[entry.subject] ?? named(entry.subject), entry.subject_id],
-    ...Object.entries(entry.detail ?? {}).map(([name, value]) => [named(name), told(value)]),
-  ].filter(([, value]) => value !== null && value !== undefined);
+    [subjectOf(entry), entry.subject_id],
+  ];
+  /** @type {[string, string][]} */
+  const details = Object.entries(entry.detail ?? {}).map(([name, value]) => [
+    words(name),
+    typeof value === "object" ? JSON.stringify(value) : String(value),
+  ]);
+  return [...causes, ...details].filter(([, value]) => value !== null);
 }
 
-const told = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+function subjectOf(/** @type {Entry} */ entry) {
+  return SUBJECTS[entry.subject] ?? words(entry.subject);
+}

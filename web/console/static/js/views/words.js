@@ -1,59 +1,67 @@
-// What the API's words are called, and the tone in which each is shown.
+/** What people call things whose names in the API are ids and words. */
 
-const TONES = {
-  good: ["succeeded", "paid", "active", "won", "completed", "closed", "sent", "ok", "prevented"],
-  info: ["pending", "processing", "open", "received", "under_review", "warning_under_review",
-    "calling", "waiting", "half_open", "info"],
-  warn: ["requires_action", "scheduled", "asked", "needs_response", "warning_needs_response",
-    "degraded", "warning", "uncollectible", "unknown"],
-  bad: ["failed", "needs_review", "in_review", "dead", "declined", "rejected", "lost", "critical",
-    "refused", "stopped", "exhausted", "away", "unavailable", "not migrated"],
-  back: ["refunded", "partially_refunded"],
-};
+import { h } from "../dom.js";
+import { words } from "../format.js";
 
-const TONE_OF = new Map(
-  Object.entries(TONES).flatMap(([tone, words]) => words.map((word) => [word, tone])),
-);
-
+/** @type {Record<string, string>} */
 const NAMES = {
   stripe: "Stripe",
   paypal: "PayPal",
   bank_transfer: "Bank transfer",
-  bank_account: "Bank account",
   visa: "Visa",
-  mastercard: "Mastercard",
   amex: "American Express",
   diners: "Diners Club",
   jcb: "JCB",
   unionpay: "UnionPay",
-  requires_action: "Waits for customer",
-  partially_refunded: "Partly refunded",
-  needs_review: "Needs review",
-  needs_response: "Needs response",
-  warning_needs_response: "Inquiry, needs response",
-  warning_under_review: "Inquiry, under review",
-  warning_closed: "Inquiry closed",
-  under_review: "With the bank",
-  billing_admin: "Billing admin",
-  insufficient_funds: "Insufficient funds",
 };
 
-/** Return the tone of a state: good, info, warn, bad, back, or plain. */
-export const toneOf = (word) => TONE_OF.get(word) ?? "plain";
-
-/** Return what people call a word of the API: `do_not_honor` is "Do not honor". */
-export function named(word) {
-  if (word === null || word === undefined || word === "") return "–";
-  if (NAMES[word]) return NAMES[word];
-  const text = String(word).replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** Return a name of the API as people write it: "paypal" is "PayPal". */
+export function named(/** @type {string | null | undefined} */ word) {
+  return word ? (NAMES[word] ?? words(word)) : "—";
 }
 
-/** Return what people know a payment method by. */
-export function methodName(method) {
-  const kind = method.brand ? named(method.brand) : named(method.type ?? "card");
-  return method.last_four ? `${kind} •••• ${method.last_four}` : kind;
+/**
+ * Return what people know a payment method by: "Visa •••• 4242".
+ *
+ * @param {{brand?: string | null, type?: string, last_four?: string | null}} method
+ */
+export function methodName({ brand, type, last_four: lastFour }) {
+  const kind = named(brand ?? type ?? "card");
+  return lastFour ? `${kind} •••• ${lastFour}` : kind;
 }
 
-/** Return an id's end, by which people tell one from another. */
-export const shortId = (id) => (id ? `…${String(id).slice(-8)}` : "–");
+/** Return the end of an id, which tells one from another; the whole is its title. */
+export function shortId(/** @type {string | null | undefined} */ id) {
+  return id ? h("code", { title: id, class: "id" }, `…${id.slice(-8)}`) : "—";
+}
+
+/** @type {Record<string, string>} */
+const HAPPENED = {
+  "invoice.created": "Invoice issued",
+  "invoice.updated": "Invoice changed",
+  "invoice.paid": "Invoice paid",
+  "payment.started": "Payment begun",
+  "payment.succeeded": "Payment succeeded",
+  "payment.failed": "Payment failed",
+  "module.subscribed": "Module subscribed",
+  "module.unsubscribed": "Module unsubscribed",
+  "module.usage_alert": "Module nearly used up",
+  "system.alert": "Alert",
+  "user.online": "Came online",
+  "user.offline": "Went offline",
+};
+
+/**
+ * Return what an event says in words.
+ *
+ * @param {import("../events.js").Happening} event
+ */
+export function happened({ type, data }) {
+  if (type === "invoice.updated" && data.refund_status) {
+    return `Refund: ${words(data.refund_status).toLowerCase()}`;
+  }
+  if (type === "system.alert" && data.is_resolved) {
+    return "Alert over";
+  }
+  return HAPPENED[type] ?? words(type);
+}
