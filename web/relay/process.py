@@ -12,6 +12,8 @@ from web.relay.feed import RedisFeed
 from web.relay.limits import Limits
 from web.relay.lives import Lives
 from web.relay.meter import Meter
+from web.relay.presence import PresenceWatcher
+from web.relay.presence import PresenceWatcher
 from web.relay.reactor import Reactor
 from worker.channels import Place, channels
 
@@ -41,16 +43,17 @@ class Relay:
             per_company=given.ws_max_per_company,
             per_user=given.ws_max_per_user,
         )
-        self.feed = RedisFeed(channels())
+        self.presence = PresenceWatcher(channels())
+        self.feed = RedisFeed(channels(), on_new_epoch=self.presence.restore)
         self.lives = Lives(self._end_sessions)
-        self.reactor = Reactor(self.feed, [self.limits, self.lives])
+        self.reactor = Reactor(self.feed, [self.limits, self.lives, self.presence])
         self.meter = Meter(self.reactor.stats, self.limits)
 
     def start(self) -> None:
         """Begin to hold connections."""
         self._raise_descriptors()
         self.feed.start(self.reactor)
-        for thread in (self.reactor, self.lives, self.meter):
+        for thread in (self.presence, self.reactor, self.lives, self.meter):
             thread.start()
 
     def adopt(self, sock: socket.socket, guest: Guest, since: Place | None) -> None:
@@ -62,6 +65,8 @@ class Relay:
         spread_s = min(LONGEST_SPREAD_S, 1.0 + self.limits.total / RETURNS_PER_S)
         log.info("the relay leaves; %d connections are told to come back", self.limits.total)
         self.lives.stop()
+        # Before they go, so that who comes back to another relay was never offline.
+        self.presence.stop()
         self.reactor.drain(spread_s=spread_s, within_s=LEAVES_WITHIN_S)
         self.meter.stop()
         self.feed.stop()
