@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Final
 
 from web.relay.channel import piece_of
 from web.relay.client import Backlog, Bounds, Client
+
+log = logging.getLogger(__name__)
 
 READS: Final = select.EPOLLIN
 BOTH: Final = select.EPOLLIN | select.EPOLLOUT
@@ -65,6 +68,10 @@ class Outbound:
             except BlockingIOError:
                 sent = 0
             except OSError:
+                broken.append(client)
+                continue
+            except Exception:
+                log.exception("a client of the relay had to be dropped")
                 broken.append(client)
                 continue
             if sent != size:

@@ -153,6 +153,7 @@ class Reactor(threading.Thread):
         if is_rung:
             # Last: what it adopts may have the number of a descriptor that was closed above.
             self._take_calls()
+        self.stats.connections = len(connections.by_fd)
         if now >= self._next_tick:
             self._next_tick = now + self.bounds.tick_s
             self._tick(now)
@@ -181,7 +182,6 @@ class Reactor(threading.Thread):
 
     def _tick(self, now: float) -> None:
         self._connections.tick(now)
-        self.stats.connections = len(self._connections.by_fd)
         self.stats.lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
         for name in [name for name, until in self._empty.items() if now > until]:
             del self._empty[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
@@ -43,6 +44,9 @@ class Peer:
         # What came: messages as JSON, and pings.
         self.heard: list[dict] = []
         self.pings = 0
+        self.pongs: list[bytes] = []
+        # As a client must: pings, and the close frame.
+        self.answers = True
         # The close frame, and whether the socket was closed after it or without it.
         self.closed: tuple[int, str] | None = None
         self.is_cut = False
@@ -63,13 +67,23 @@ class Peer:
     def _take(self, found) -> None:
         if found.opcode is Opcode.PING:
             self.pings += 1
+            self.answer(found.payload, Opcode.PONG)
+        elif found.opcode is Opcode.PONG:
+            self.pongs.append(found.payload)
         elif found.opcode is Opcode.CLOSE:
-            self.closed = (int(found.payload[0]), found.payload[1])
+            code, reason = found.payload
+            self.closed = (int(code), reason)
+            self.answer(int(code).to_bytes(2, "big"), Opcode.CLOSE)
         elif found.opcode is Opcode.TEXT:
             self._text += found.payload
             if found.message_finished:
                 self.heard.append(json.loads(self._text))
                 self._text = ""
+
+    def answer(self, payload: bytes, opcode: int) -> None:
+        if self.answers:
+            with suppress(OSError):
+                self.sock.sendall(by_hand(payload, int(opcode)))
 
     def until(self, holds) -> None:
         """Read until it holds of this peer."""
