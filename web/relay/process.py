@@ -13,7 +13,6 @@ from web.relay.limits import Limits
 from web.relay.lives import Lives
 from web.relay.meter import Meter
 from web.relay.presence import PresenceWatcher
-from web.relay.presence import PresenceWatcher
 from web.relay.reactor import Reactor
 from worker.channels import Place, channels
 
