@@ -10,7 +10,7 @@ import pytest
 
 from tests.invariants import judge
 from tests.servers import close_breakers
-from tests.system import System
+from tests.system import Part, System
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,13 @@ def shared_system(database_url: str, tmp_path_factory: pytest.TempPathFactory) -
         running.beat.signal(signal.SIGSTOP)
         yield running
         running.beat.signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def shared_relay(shared_system: System) -> Iterator[Part]:
+    """The relay of the running system, for tests that hear what browsers do."""
+    yield shared_system.relay.start()
+    shared_system.relay.stop()
 
 
 @contextmanager

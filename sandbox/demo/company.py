@@ -6,17 +6,20 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
-import redis
 import requests
+from simple_websocket import Client as WebSocket  # type: ignore[import-untyped]
+from simple_websocket.errors import (  # type: ignore[import-untyped]
+    SimpleWebsocketError as WebSocketError,
+)
 
 from sandbox.demo.screen import Json, Unexpected
 from web.people import DEMO_OWNER, DEMO_PASSWORD
-from worker.channels import channel_of
-from worker.settings import settings
 
 # Each step takes well under a second; this is for a machine that is very busy.
 PATIENCE_S = 20.0
@@ -66,35 +69,57 @@ class Api:
 
 
 class Channel:
-    """What the company's browsers hear, with the time at which it came."""
+    """What the company's browsers hear over a WebSocket, with the time at which it came."""
 
-    def __init__(self, company_id: str) -> None:
+    def __init__(self, api: Api) -> None:
+        self._api = api
         self._heard: queue.Queue[tuple[float, Json]] = queue.Queue()
-        # Kept, for a client that is forgotten closes its connections.
-        self._client = redis.Redis.from_url(settings().cache_url, socket_timeout=None)
-        self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
-        try:
-            self._pubsub.subscribe(channel_of(company_id))
-            self._pubsub.get_message(timeout=PATIENCE_S)
-        except redis.RedisError as error:
-            raise Unexpected(f"Redis does not answer ({type(error).__name__}).") from None
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._ids: list[str] = []
+        self.connect()
 
-    def _listen(self) -> None:
-        # A Redis that goes away is told by who waits: nothing came in time.
-        with suppress(redis.RedisError, OSError, ValueError):
-            for message in self._pubsub.listen():
-                if message["type"] == "message":
-                    self._heard.put((time.monotonic(), json.loads(message["data"])))
+    def connect(self) -> None:
+        """Hear on from what was heard last: a connection ends with its sign-in."""
+        way_in = self._api.post("relay/tickets", {}, expected=201)
+        since = f"?since={self._ids[-1]}" if self._ids else ""
+        try:
+            socket = WebSocket.connect(
+                way_in["url"] + since,
+                subprotocols=["paybeat.v1", f"ticket.{way_in['ticket']}"],
+                # The demo's end shall not wait for the relay's.
+                thread_class=partial(threading.Thread, daemon=True),
+            )
+            # A hello that came with the handshake's answer is looked at with what comes next.
+            socket.send('{"type":"ping"}')
+        except (OSError, WebSocketError) as error:
+            raise Unexpected(
+                f"{way_in['url']} lets nobody in ({type(error).__name__}): is the relay up?"
+            ) from None
+        threading.Thread(target=self._listen, args=[socket], daemon=True).start()
+        self._wait(lambda event: event["type"] == "relay.hello", "The relay said nothing")
+
+    def _listen(self, socket: WebSocket) -> None:
+        # A relay that goes away is told by who waits: nothing came in time.
+        with suppress(WebSocketError):
+            while True:
+                event = json.loads(socket.receive())
+                if "id" in event:
+                    self._ids.append(event["id"])
+                self._heard.put((time.monotonic(), event))
 
     def wait_for(self, kind: str, invoice_id: str) -> float:
         """Return when the event came."""
+        return self._wait(
+            lambda event: event["type"] == kind and event["data"]["invoice_id"] == invoice_id,
+            f"{kind} was not heard",
+        )
+
+    def _wait(self, is_it: Callable[[Json], bool], otherwise: str) -> float:
         until = time.monotonic() + PATIENCE_S
         while (left_s := until - time.monotonic()) > 0:
             try:
                 came, event = self._heard.get(timeout=left_s)
             except queue.Empty:
                 break
-            if event["type"] == kind and event["data"]["invoice_id"] == invoice_id:
+            if is_it(event):
                 return came
-        raise Unexpected(f"{kind} was not published within {PATIENCE_S:.0f} s.")
+        raise Unexpected(f"{otherwise} within {PATIENCE_S:.0f} s.")

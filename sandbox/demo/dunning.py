@@ -66,8 +66,8 @@ def run(api: Api, screen: Screen) -> Json:
     """
     stripe = Stripe()
     began = stripe.now()
-    user = screen.timed("login", api.sign_in, lambda user: f"signed in as {user['email']}")
-    channel = Channel(user["company_id"])
+    screen.timed("login", api.sign_in, lambda user: f"signed in as {user['email']}")
+    channel = Channel(api)
     invoice = screen.timed(
         "invoice",
         lambda: api.post("invoices", {"lines": LINES}, expected=201),
@@ -86,6 +86,7 @@ def run(api: Api, screen: Screen) -> Json:
         _show_dunning(api, screen, invoice, retries=number)
         _pass(stripe, screen, hours)
         api.sign_in()  # a sign-in ends after 24 hours
+        channel.connect()
     _wait(channel, screen, invoice, "payment.succeeded", len(WAITS_H))
     _show_end(api, screen, channel, invoice, payment)
     return {

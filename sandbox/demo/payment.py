@@ -50,8 +50,8 @@ def run(api: Api, screen: Screen) -> Json:
     Raises:
         Unexpected: something is not as it should be.
     """
-    user = screen.timed("login", api.sign_in, lambda user: f"signed in as {user['email']}")
-    channel = Channel(user["company_id"])
+    screen.timed("login", api.sign_in, lambda user: f"signed in as {user['email']}")
+    channel = Channel(api)
     invoice = screen.timed(
         "invoice",
         lambda: api.post("invoices", {"lines": LINES}, expected=201),

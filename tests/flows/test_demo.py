@@ -22,7 +22,7 @@ def run(system, *command):
 
 
 @pytest.fixture
-def demo(system):
+def demo(system, shared_relay):
     made = run(system, BIN / "flask", "--app", "web.app", "demo-company")
     assert made.returncode == 0, made.stderr
     return lambda: run(system, sys.executable, "-m", "sandbox.demo")

@@ -15,7 +15,8 @@ from tests.system import BIN, ROOT, System
 @pytest.fixture(scope="module")
 def system(tmp_path_factory, database_url):
     folder = tmp_path_factory.mktemp("system")
-    with System(folder, database_url=database_url) as running:
+    parts = ["sandbox", "web", "relay", "worker", "beat"]
+    with System(folder, database_url=database_url, parts=parts) as running:
         made = run(running, BIN / "flask", "--app", "web.app", "demo-company")
         assert made.returncode == 0, made.stderr
         yield running
