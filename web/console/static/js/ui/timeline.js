@@ -31,6 +31,10 @@ const REST = 110;
 // What lies closer together than this is drawn as one moment, side by side.
 const MOMENT_MS = 40;
 const STEP = 22;
+// How much wider a pause is drawn that is ten times as long.
+const BY_TEN = 14;
+// The room that a state's name takes.
+const NAME = 84;
 // A pause longer than this is named on the axis.
 const NAMED_PAUSE_MS = 60_000;
 
@@ -60,6 +64,9 @@ export function drawTimeline({ marks, coming, nowMs, span, label }) {
     coming.map((each, number) => drawComing(each, axis.place(axis.ofComing[number]))),
   );
   picture.style.minWidth = `${axis.width}px`;
+  // A region that scrolls must be reachable by keys.
+  const scroller = h("div", { class: "timeline-scroll", tabindex: "0", role: "group", "aria-label": "The drawing; it may scroll sideways" }, picture);
+  showNow(scroller, axis.now / axis.width);
   return h(
     "div",
     { class: "timeline-drawing" },
@@ -68,9 +75,15 @@ export function drawTimeline({ marks, coming, nowMs, span, label }) {
       { class: "timeline-names", "aria-hidden": "true" },
       LANES.map(([lane, name, y]) => h("span", { class: `tl-${lane}`, style: { top: `${y}px` } }, name)),
     ),
-    // A region that scrolls must be reachable by keys.
-    h("div", { class: "timeline-scroll", tabindex: "0", role: "group", "aria-label": `${label}, drawn` }, picture),
+    scroller,
   );
+}
+
+/** Where not all of it fits, what was last and what is to come is seen first. */
+function showNow(/** @type {HTMLElement} */ scroller, /** @type {number} */ share) {
+  requestAnimationFrame(() => {
+    scroller.scrollLeft = scroller.scrollWidth * share - scroller.clientWidth / 2;
+  });
 }
 
 /** Say where each moment stands: pauses count by their logarithm, so that days fit beside moments. */
@@ -80,11 +93,18 @@ function layOut(/** @type {Mark[]} */ marks, /** @type {Coming[]} */ coming, /**
   const sorted = [...new Set(moments)].sort((one, other) => one - other);
   const places = new Map();
   const pauses = [];
-  let x = 18;
+  const changes = new Set(marks.filter((each) => each.state !== undefined).map((each) => each.at));
+  let x = 24;
+  // Where the name of the state before ends.
+  let named = 0;
   sorted.forEach((at, number) => {
     const pause = number > 0 ? at - sorted[number - 1] : 0;
     const from = x;
     x += number === 0 ? 0 : widthOf(pause);
+    if (changes.has(at)) {
+      x = Math.max(x, named);
+      named = x + NAME;
+    }
     if (pause > NAMED_PAUSE_MS) {
       pauses.push({ from, to: x, ms: pause });
     }
@@ -104,7 +124,7 @@ function layOut(/** @type {Mark[]} */ marks, /** @type {Coming[]} */ coming, /**
 
 /** Return how wide a pause is drawn, in the drawing's own units. */
 function widthOf(/** @type {number} */ ms) {
-  return ms <= MOMENT_MS ? STEP / 2 : STEP + 14 * Math.log10(ms / MOMENT_MS);
+  return ms <= MOMENT_MS ? STEP / 2 : STEP + BY_TEN * Math.log10(ms / MOMENT_MS);
 }
 
 /** @param {(at: number) => string} place @param {number} from @param {number} to @param {string} told */

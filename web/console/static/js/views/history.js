@@ -33,8 +33,8 @@ export function historyPanel() {
     { class: "chips", role: "group", "aria-label": "Show in the history" },
     Object.entries(LANE_NAMES).map(([lane, name]) => chip(/** @type {Lane} */ (lane), name, hidden, () => filter(list, hidden))),
   );
-  const node = panel("Timeline", drawing, chips, state, list);
-  node.classList.add("timeline");
+  const drawn = panel("Timeline", drawing);
+  const node = panel("What happened, and why", chips, state, list);
 
   /** @param {Entry[]} entries */
   function tell(entries) {
@@ -63,6 +63,7 @@ export function historyPanel() {
 
   return {
     node,
+    drawing: drawn,
     /** @param {import("../query.js").Result<any>} result @param {any} dunning @param {string} id of the payment */
     show(result, dunning, id) {
       const entries = result.data?.data ?? [];
@@ -73,7 +74,8 @@ export function historyPanel() {
       }
       known = text;
       replace(state, shown(result, ({ data }) => (data.length ? null : empty("Nothing has happened yet"))));
-      replace(drawing, entries.length > 0 ? drawn(entries, coming, id) : null);
+      drawn.hidden = entries.length === 0;
+      replace(drawing, entries.length > 0 ? pictureOf(entries, coming, id) : null);
       tell(entries);
     },
   };
@@ -130,18 +132,12 @@ function lineOf(/** @type {Entry} */ entry) {
 }
 
 /** @param {Entry[]} entries @param {{at: string, is_scheduled: boolean}[]} coming @param {string} id */
-function drawn(entries, coming, id) {
+function pictureOf(entries, coming, id) {
   const marks = entries
     .filter((entry) => laneOf(entry) !== "other")
     // Of the states only the payment's own make the band.
     .filter((entry) => entry.what !== "move" || entry.subject_id === id)
-    .map((entry) => ({
-      at: Date.parse(entry.at),
-      lane: /** @type {any} */ (laneOf(entry)),
-      tone: toneOf(entry),
-      title: `${headOf(entry)}, ${timeOfDay(entry.at)}: ${entry.why}`,
-      state: entry.what === "move" ? status(entry.became ?? "") : undefined,
-    }))
+    .flatMap((entry) => marksOf(entry, id))
     .sort((one, other) => one.at - other.at);
   const moves = marks.filter((mark) => mark.state !== undefined).length;
   return [
@@ -158,4 +154,21 @@ function drawn(entries, coming, id) {
     }),
     h("p", { class: "legend quiet", "aria-hidden": "true" }, icon("clock"), "Pauses are drawn shorter than they were."),
   ];
+}
+
+/**
+ * Return how a line is drawn; that a payment begins is its first state, and an attempt besides.
+ *
+ * @param {Entry} entry @param {string} id
+ * @returns {import("../ui/timeline.js").Mark[]}
+ */
+function marksOf(entry, id) {
+  const at = Date.parse(entry.at);
+  const title = `${headOf(entry)}, ${timeOfDay(entry.at)}: ${entry.why}`;
+  const mark = { at, lane: /** @type {any} */ (laneOf(entry)), tone: toneOf(entry), title };
+  if (entry.what === "move") {
+    return [{ ...mark, state: status(entry.became ?? "") }];
+  }
+  const isBeginning = entry.what === "begun" && entry.subject_id === id;
+  return isBeginning ? [{ ...mark, lane: "states", state: status("pending") }, mark] : [mark];
 }

@@ -1,6 +1,7 @@
 /** One payment: where it stands, what comes next, what happened and why, and what can be done. */
 
 import { api } from "../api.js";
+import { serverNow } from "../clock.js";
 import { h, replace } from "../dom.js";
 import { money, time, words } from "../format.js";
 import { invalidate, query, watch } from "../query.js";
@@ -13,7 +14,7 @@ import { shown } from "../ui/states.js";
 import { actsOf } from "./acts.js";
 import { ladderPanel } from "./dunning.js";
 import { historyPanel } from "./history.js";
-import { facts, heading, panel, redrawn, seen } from "./parts.js";
+import { countdown, facts, heading, panel, redrawn, seen } from "./parts.js";
 import { named } from "./words.js";
 
 // The last lines of a history, such as the provider's webhook, come after what is told of it.
@@ -32,7 +33,7 @@ export default {
     const ladder = ladderPanel(context.signal);
     const history = historyPanel();
     const refunds = refundsPanel();
-    const whole = h("div", { class: "columns" });
+    const whole = h("div", { class: "stack" });
     const aside = h("div", { class: "stack" });
     const head = h("span");
     const state = h("div");
@@ -42,6 +43,9 @@ export default {
     let dunning = /** @type {any} */ (null);
     let lines = /** @type {any} */ (null);
     let invoiceId = /** @type {string | null} */ (null);
+    const again = countdown(serverNow, context.signal);
+    const next = h("p", { class: "head-next" }, icon("clock"), "Charged again ", again.node);
+    next.hidden = true;
     const drawHead = redrawn(head, drawnHead);
     const drawDetails = redrawn(details, (/** @type {any} */ payment) => drawnDetails(payment));
 
@@ -74,6 +78,8 @@ export default {
         context.setTitle(`${money(payment.amount, payment.currency)}, payment`);
         drawHead(payment);
         acts.show(payment);
+        next.hidden = payment.next_retry_at === null;
+        again.aim(payment.next_retry_at);
         drawDetails(payment);
         followInvoice(payment);
       }),
@@ -85,11 +91,12 @@ export default {
       aftermath(id),
     );
     replace(aside, ladder.node, panel("Details", details), refunds.node);
-    replace(whole, h("div", { class: "stack" }, history.node), aside);
+    replace(whole, history.drawing, h("div", { class: "columns" }, history.node, aside));
     const node = h(
       "section",
       { class: "payment" },
       heading(head, acts.buttons, { path: "/payments", label: "Payments" }),
+      next,
       state,
       whole,
     );

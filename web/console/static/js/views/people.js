@@ -1,6 +1,7 @@
 /** Who is online. While our own connection is away nobody is called offline: it is we who don't know. */
 
 import { api } from "../api.js";
+import { serverNow } from "../clock.js";
 import { h, replace } from "../dom.js";
 import { count, time } from "../format.js";
 import { query, watch } from "../query.js";
@@ -18,9 +19,18 @@ export function presence() {
   return query(["presence"], ({ signal }) => api.get("/presence", { signal }));
 }
 
-/** @returns {Person[]} */
+/**
+ * Return who is online. While our own socket is open we are, whatever was told before it was.
+ *
+ * @returns {Person[]}
+ */
 function peopleOf(/** @type {any} */ data) {
-  return Array.isArray(data) ? data : (data?.data ?? []);
+  const told = /** @type {Person[]} */ (data?.data ?? []);
+  const { user } = session();
+  if (!user || !isLive() || told.some((each) => each.user_id === user.id)) {
+    return told;
+  }
+  return [{ user_id: user.id, name: user.name, email: user.email, since: new Date(serverNow()).toISOString() }, ...told];
 }
 
 /** Return the name of somebody who is or was online, as far as it was told. */

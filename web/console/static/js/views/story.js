@@ -100,7 +100,10 @@ export function toneOf(/** @type {Entry} */ entry) {
     return tone(entry.became ?? "");
   }
   if (entry.what === "dunning") {
-    return tone(entry.detail?.state ?? "");
+    return entry.detail?.state === "cleared" ? "good" : "warn";
+  }
+  if (entry.what === "answer") {
+    return tone(entry.detail?.status ?? "");
   }
   if (ALARMING.includes(entry.what)) {
     return "warn";
