@@ -78,7 +78,8 @@ class Servers:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _mariadb(self) -> PrivateMariaDB:
-        server = PrivateMariaDB(self._folder / "mariadb")
+        # Nobody kills this one: a test that does makes its own, which is durable.
+        server = PrivateMariaDB(self._folder / "mariadb", is_durable=False)
         self._started.append(server)
         return server.start()
 
