@@ -73,6 +73,7 @@ class CatchUp:
         place = channel.place
         if place is None:
             return
+        self._stats.refetches[reason] += 1
         if client.behind is not None:
             client.behind.forget()
         if client.catching is not None:

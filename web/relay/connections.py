@@ -98,6 +98,9 @@ class Connections:
             return
         client.ending = Ending(now + self._bounds.closing_s, **how)
         self._ending[client.fd] = client
+        if not client.ending.is_answered:
+            # Of those that peers make up there could be any number.
+            self._outbound.stats.closed[code] += 1
         self._owner.gone(client)
         if client.behind is not None:
             client.behind.forget()
@@ -179,7 +182,12 @@ class Connections:
         if ending is not None and ending.is_deaf:
             return
         parser = client.parser or self._parser
-        arrived = parser.feed(data)
+        try:
+            arrived = parser.feed(data)
+        except Exception:
+            # Nobody else's words may follow what is left in it.
+            self._parser = Parser(self._bounds.inbound_bytes)
+            raise
         self._keep(client, parser)
         if ending is not None:
             if any(isinstance(a, Wrong) or a.opcode == CLOSE for a in arrived):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.telemetry import count, gauge, timing
@@ -44,9 +45,21 @@ class Meter(threading.Thread):
         self._tell("deliveries", stats.deliveries, lambda n: count("relay.deliveries", n))
         self._tell("skipped", stats.skipped, lambda n: count("relay.skipped", n))
         self._tell("resumes", stats.resumes, lambda n: count("relay.resumes", n))
+        for reason, number in dict(stats.refetches).items():
+            self._tell(reason, number, partial(_count_refetches, reason))
+        for code, number in dict(stats.closed).items():
+            self._tell(code, number, partial(_count_closed, str(code)))
 
     def _tell(self, name: object, number: int, tell: Callable[[int], None]) -> None:
         since = number - self._told.get(name, 0)
         if since:
             self._told[name] = number
             tell(since)
+
+
+def _count_refetches(reason: str, number: int) -> None:
+    count("relay.refetches", number, reason=reason)
+
+
+def _count_closed(code: str, number: int) -> None:
+    count("relay.closed", number, code=code)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import select
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from web.relay.channel import piece_of
@@ -23,6 +24,8 @@ class Stats:
 
     Args:
         deliveries: messages handed to a client's socket or queue.
+        refetches: clients told to fetch anew, by the reason.
+        closed: connections that we closed, by the code.
         sends: calls of the kernel for live messages.
         lag_s: of the last second, the longest from hearing a message to having it sent to all.
     """
@@ -31,6 +34,8 @@ class Stats:
     deliveries: int = 0
     skipped: int = 0
     resumes: int = 0
+    refetches: Counter[str] = field(default_factory=Counter)
+    closed: Counter[int] = field(default_factory=Counter)
     sends: int = 0
     lag_s: float = 0.0
 
@@ -45,7 +50,7 @@ class Outbound:
     def __init__(self, epoll: select.epoll, bounds: Bounds, stats: Stats) -> None:
         self._epoll = epoll
         self._bounds = bounds
-        self._stats = stats
+        self.stats = stats
         # Whose socket is watched for room.
         self.slow: dict[int, Client] = {}
 
@@ -80,7 +85,7 @@ class Outbound:
             behind = self.watch(client, now)
             first = behind.begin(frames, sent)
             skipped += behind.take(frames[first:], after + first)
-        stats = self._stats
+        stats = self.stats
         stats.sends += sends
         stats.skipped += skipped
         stats.deliveries += (reached - len(broken)) * len(frames) - skipped
