@@ -29,7 +29,8 @@ const FORCE = "paybeat.relay";
 // Whoever holds the socket says so every 20 s, and a tab in the background every minute.
 const SILENCE_MS = 100_000;
 const LOOK_MS = 10_000;
-const JOIN_MS = 8000;
+const JOIN_MS = 15_000;
+const TRIES = 3;
 
 /** @type {(events: Happening[]) => void} */
 let listener = () => {};
@@ -216,46 +217,51 @@ function isWorkerWanted() {
 function joinByWorker({ name, companyId: company, hear, failed }) {
   const lock = `paybeat.tab ${crypto.randomUUID()}`;
   let letGo = () => {};
-  void navigator.locks.request(
-    lock,
-    () => new Promise((/** @type {(value: void) => void} */ resolve) => void (letGo = resolve)),
-  );
-  let worker = open();
-  // One that was ending as this tab came never answers; then another begins.
-  let waiting = setTimeout(again, JOIN_MS);
-  let tries = 1;
+  /** @type {SharedWorker | null} */
+  let worker = null;
+  /** @type {any} */
+  let waiting = null;
+  let tries = 0;
 
-  function open() {
-    const url = trusted(new URL("./worker.js", import.meta.url).href);
-    const made = new SharedWorker(/** @type {any} */ (url), { type: "module", name });
-    made.onerror = () => failed();
-    made.port.onmessage = ({ data }) => {
-      clearTimeout(waiting);
-      hear(data);
-    };
-    made.port.postMessage({ type: "join", companyId: company, lock, isOnline: navigator.onLine });
-    return made;
-  }
+  // Held before joining: the worker takes a lock that is free for a tab that is gone.
+  void navigator.locks.request(lock, () => {
+    if (tries >= TRIES) {
+      // Left before it began.
+      return Promise.resolve();
+    }
+    again();
+    return new Promise((/** @type {(value: void) => void} */ resolve) => void (letGo = resolve));
+  });
 
+  /** One that was ending as this tab came never answers; then another begins. */
   function again() {
     tries += 1;
-    if (tries > 2) {
+    if (tries > TRIES) {
       failed();
       return;
     }
-    worker.port.close();
-    worker = open();
+    worker?.port.close();
+    const url = trusted(new URL("./worker.js", import.meta.url).href);
+    worker = new SharedWorker(/** @type {any} */ (url), { type: "module", name });
+    worker.onerror = () => failed();
+    worker.port.onmessage = ({ data }) => {
+      clearTimeout(waiting);
+      tries = 0;
+      hear(data);
+    };
+    worker.port.postMessage({ type: "join", companyId: company, lock, isOnline: navigator.onLine });
     waiting = setTimeout(again, JOIN_MS);
   }
 
   return {
     isLeading: () => false,
-    post: (/** @type {any} */ message) => worker.port.postMessage(message),
+    post: (/** @type {any} */ message) => worker?.port.postMessage(message),
     again,
     stop() {
       clearTimeout(waiting);
-      worker.port.postMessage({ type: "leave" });
-      worker.port.close();
+      tries = TRIES;
+      worker?.port.postMessage({ type: "leave" });
+      worker?.port.close();
       letGo();
     },
   };

@@ -35,6 +35,12 @@ function join(port, { companyId, lock, isOnline }) {
     hub = new Hub({ getTicket: () => buyTicket(companyId), post: tellAll, isOnline });
     hub.start();
   }
+  for (const [known, held] of ports) {
+    // The same tab, which waited long for an answer.
+    if (held === lock) {
+      ports.delete(known);
+    }
+  }
   ports.set(port, lock);
   port.postMessage(hub.state);
   tellAll({ type: "tabs", count: ports.size });
