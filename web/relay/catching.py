@@ -62,7 +62,7 @@ class CatchUp:
         """Go on with a client to which nothing waits to be sent."""
         catching, place = client.catching, channel.place
         if catching is None or place is None or catching.is_reading:
-            self._outbound.rest(client)
+            self._rest(client)
         elif catching.is_begun:
             self._send_piece(channel, client, catching, now)
         else:
@@ -128,7 +128,7 @@ class CatchUp:
         frames = self._missing(channel, catching)
         if frames is None or (catching.next > head + 1 and not catching.is_known):
             self._ask(channel, client, catching)
-            self._outbound.rest(client)
+            self._rest(client)
             return
         greeting = self._greeting(catching, catching.since)
         if frames or greeting:

@@ -5,6 +5,7 @@ import tracemalloc
 
 from tests.waiting import wait_for
 from tests.web.relay.peer import Peer
+from web.relay.client import Backlog, Bounds
 
 KB = 1024
 
@@ -127,6 +128,12 @@ def test_a_message_larger_than_every_bound_passes(make_house):
     assert late.seqs == [1, 2, 3, 4, 5]
 
 
+def test_where_nothing_waits_any_message_may():
+    backlog = Backlog(Bounds(queue_messages=1, queue_bytes=10), 0.0)
+    assert backlog.take([b"x" * 50, b"y"], 7) == 1
+    assert (backlog.size, backlog.gap_after) == (50, 8)
+
+
 def test_a_gap_names_what_was_skipped(make_house):
     house = make_house(queue_messages=4)
     peer = house.welcome(buffer=1)
@@ -144,6 +151,9 @@ def test_a_gap_names_what_was_skipped(make_house):
 def test_who_takes_nothing_for_too_long_is_told_so(house):
     stuck, slow = house.welcome(buffer=1), house.welcome(buffer=1)
     house.feed.say(100, size=KB)
+    house.settle()
+    # So that what is sent ends within a frame again, one that had waited whole.
+    stuck.read(6 * KB)
     house.settle()
     for _ in range(3):
         house.pass_time(11)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.waiting import wait_for
 from tests.web.relay.peer import by_hand
-from web.relay.codec import CLOSE, PING
+from web.relay.codec import CLOSE, PING, Parser
 
 
 def test_a_ping_is_answered_both_ways(house):
@@ -237,6 +237,24 @@ def test_what_fails_for_one_client_costs_only_it(house):
     lucky.say(type="ping")
     assert lucky.end() is None
     house.welcome()
+
+
+def test_half_of_what_one_client_said_never_becomes_anothers(house):
+    first, second = house.welcome(), house.welcome()
+    failures = []
+
+    class Failing(Parser):
+        def feed(self, data):
+            failures.append(data)
+            super().feed(data[:5])
+            raise RuntimeError
+
+    house.reactor._connections._parser = Failing(1000)
+    first.say(type="ping")
+    assert first.end() is None
+    second.say(type="ping")
+    second.until(lambda p: p.of("relay.pong"))
+    assert len(failures) == 1
 
 
 def test_a_reactor_that_cannot_go_on_ends_its_process():
