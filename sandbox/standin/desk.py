@@ -38,6 +38,7 @@ class Desk(ABC):
             ("GET", "health"): lambda _: {"status": "ok"},
             ("GET", "book"): self._whole_book,
             ("GET", "charges"): self._charges,
+            ("GET", "totals"): lambda _: self._totals(),
             ("GET", "clock"): lambda _: self._clock(),
             ("POST", "clock"): self._advance,
             ("GET", "events"): self._events,
@@ -111,6 +112,10 @@ class Desk(ABC):
         with self.book.lock:
             shown = self.whole_book() | {"now": self.book.now()}
             return orjson.loads(orjson.dumps(shown))  # type: ignore[no-any-return]
+
+    def _totals(self) -> Object:
+        with self.book.lock:
+            return {"totals": self.whole_book()["totals"], "now": self.book.now()}
 
     def _charges(self, body: Body) -> Object:
         with self.book.lock:

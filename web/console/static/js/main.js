@@ -12,8 +12,10 @@ import { startSession } from "./session.js";
 import { store } from "./store.js";
 import { startShell } from "./ui/shell.js";
 import { VIEWS } from "./views/index.js";
+import { sandbox } from "./views/sandbox.js";
 
-const views = () => [...VIEWS, companies];
+// The stand-ins' panel is there where they are.
+const views = () => [...VIEWS, ...(store.get().config?.sandbox ? [sandbox] : []), companies];
 
 async function start() {
   const shell = startShell(views);
