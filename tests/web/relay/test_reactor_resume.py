@@ -7,6 +7,8 @@ import pytest
 from tests.waiting import wait_for
 from tests.web.relay.past import House
 from tests.web.relay.peer import Peer
+from web.relay.channel import Ring
+from web.relay.client import Bounds
 from worker.channels import Place
 
 KB = 1024
@@ -37,6 +39,19 @@ def test_what_was_heard_lately_needs_no_read(house):
     assert peer.seqs == list(range(4, 42))
     assert peer.heard[0]["data"]["resumed"] is True
     assert house.feed.asked == []
+
+
+def test_the_ring_holds_what_it_may_but_always_the_newest():
+    ring = Ring(Bounds(ring_messages=4, ring_bytes=100), 10)
+    ring.append([b"1", b"2", b"3"])
+    ring.append([b"4", b"5"])
+    assert (ring.after(10), ring.after(11), ring.after(15)) == (None, [b"2", b"3", b"4", b"5"], [])
+    assert ring.after(16) is None
+    ring.append([b"x" * 97])
+    assert (ring.after(12), ring.after(13)) == (None, [b"4", b"5", b"x" * 97])
+    ring.append([b"y" * 200])
+    assert (ring.after(15), ring.after(16)) == (None, [b"y" * 200])
+    assert ring.size == 200
 
 
 def test_what_was_before_is_read_once_for_all_who_ask_for_the_same(house):
@@ -102,18 +117,17 @@ def test_what_is_said_while_the_past_is_read_follows_it(make_house):
     house.feed.holds_reads = True
     peer = house.let_in("a1-5")
     wait_for(lambda: house.feed.asked)
-    house.feed.answer(*house.feed.asked[0])
-    # More than the ring holds: what was read does not reach it, and is read on.
-    house.feed.asked.clear()
-    house.reactor.heard("c", house.feed.write(10)[:10])
-    peer.until(hears(20))
-    house.feed.holds_reads = False
-    house.settle()
-    for question in list(house.feed.asked):
-        house.feed.answer(*question)
+    ref, since = house.feed.asked.pop()
+    old, place = house.feed.after(5), house.feed.place
+    # More than the ring holds: what was read does not reach it.
+    house.feed.say(10)
+    house.reactor.told(ref, since, old, place, None)
+    wait_for(lambda: house.feed.asked)
     house.feed.say()
+    house.feed.answer(*house.feed.asked[0])
     peer.until(hears(31))
     assert peer.seqs == list(range(6, 32))
+    assert house.feed.asked == [(1, Place("a1", 20))]
 
 
 def test_a_long_past_is_sent_as_fast_as_it_is_taken(make_house):
@@ -152,6 +166,7 @@ def test_who_is_live_may_ask_again(house):
 def test_who_asks_live_for_another_epoch_must_fetch_again(house):
     peer = house.welcome()
     house.feed.say(3)
+    peer.until(hears(3))
     peer.say(type="resume", since="b2-4")
     peer.until(lambda p: p.of("relay.refetch"))
     assert peer.of("relay.refetch") == [{"reason": "epoch", "position": "a1-3"}]
@@ -200,6 +215,7 @@ def test_an_answer_that_is_of_no_use_is_not_handed_on(house):
 def test_a_hole_that_the_feed_leaves_is_no_hole_for_clients(house):
     peer = house.welcome()
     house.feed.say(2)
+    peer.until(hears(2))
     house.reactor.heard("c", house.feed.write(3)[2:])
     peer.until(lambda p: p.of("relay.refetch"))
     assert peer.of("relay.refetch") == [{"reason": "lost", "position": "a1-5"}]

@@ -100,6 +100,16 @@ def test_who_speaks_within_the_rate_may_speak_for_ever(house):
     assert peer.closed is None
 
 
+def test_who_was_quiet_for_long_may_not_say_all_of_it_at_once(house):
+    peer = house.welcome()
+    house.clock.now += 1000
+    for number in range(1, 41):
+        peer.say(type="ping")
+        peer.until(lambda p, n=number: len(p.of("relay.pong")) == n)
+    peer.say(type="ping")
+    assert peer.end() == (4104, "too many messages")
+
+
 def test_pongs_do_not_pile_up_for_who_does_not_read(make_house):
     house = make_house(queue_messages=8)
     peer = house.welcome(buffer=1)
