@@ -39,6 +39,8 @@ GRACE_S = 10.0
 # A page is loaded again in less.
 CHUNK = 200
 # Users held, let go or reaped by one script: it holds up Redis for about a millisecond.
+MOST_CHUNKS = 100
+# Reaped in one go; what is left is reaped a few seconds later.
 
 _COMMON = (
     NUMBERING
@@ -215,8 +217,7 @@ class Presence:
 
     def reap(self) -> str:
         """Tell who is gone, of whatever relay and channel; return the epoch."""
-        count = CHUNK
-        while count == CHUNK:
+        for _ in range(MOST_CHUNKS):
             epoch, count = self._run(
                 _REAP,
                 fresh_epoch(),
@@ -225,6 +226,8 @@ class Presence:
                 now().isoformat(),
                 CHUNK,
             )
+            if count < CHUNK:
+                break
         name: str = epoch.decode()
         return name
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -97,13 +98,14 @@ def test_a_number_that_is_missing_is_fetched(feed, channels, ledger):
     assert ledger.broken == ledger.resets == []
 
 
-def test_what_has_no_number_is_not_handed_on(feed, channels, ledger):
+def test_what_has_no_number_is_not_handed_on(feed, channels, ledger, caplog):
     opened(feed, ledger, "a")
     for junk in (b"", b"{}", b'{"id":"', b'{"id":"x-1"}', b"\xff" * 20):
         channels.do(lambda r, junk=junk: r.publish(channel_of("a"), junk))
     publish(channels, "a")
     wait_for(lambda: ledger.seqs("a") == [1])
     assert ledger.broken == ledger.resets == []
+    assert "begins anew" not in caplog.text
 
 
 def test_after_a_flush_the_channel_is_reset_once_and_goes_on(feed, channels, ledger):
@@ -199,6 +201,10 @@ def test_a_channel_that_is_opened_again_at_once_has_no_hole(feed, channels, ledg
         publish(channels, "a")
         feed.open("a")
     wait_for(lambda: ledger.seqs("a") == list(range(1, 21)))
+    opened_at = time.monotonic()
+    wait_for(lambda: time.monotonic() > opened_at + 0.5)
+    publish(channels, "a")
+    wait_for(lambda: len(ledger.seqs("a")) == 21)
     assert ledger.broken == ledger.resets == []
 
 

@@ -90,6 +90,9 @@ def test_tabs_and_relays_of_a_user_count_once(relay, channels):
     other.joined(tab(ANN))
     other.joined(tab(BEN))
     wait_for(lambda: online(channels) == {ANN, BEN})
+    one.left(tabs.pop())
+    wait_for(lambda: one._sockets[COMPANY, ANN] == 2 and not one._changed)
+    assert one._held
     for each in tabs:
         one.left(each)
     wait_for(lambda: not one._held)
@@ -140,11 +143,12 @@ def test_who_was_on_the_only_relay_is_told_to_be_gone_by_the_next_one(relay, cha
 def test_a_page_that_is_loaded_again_takes_nobody_offline(relay, channels):
     one, other = relay(), relay()
     one.joined(tab(ANN))
-    for there, here in [(one, other), (other, one), (one, one)] * 3:
+    for there, here in [(one, other), (other, other), (other, one), (one, one)]:
         wait_for(lambda there=there: there._held)
         there.left(tab(ANN))
-        here.joined(tab(ANN))
+        wait_for(lambda there=there: not there._held)
         reap(channels)
+        here.joined(tab(ANN))
     assert told(channels) == [("online", ANN)]
 
 
