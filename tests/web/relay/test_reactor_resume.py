@@ -1,6 +1,7 @@
 """From where a client left off until it is live: no hole, or it is told to fetch all again."""
 
 import random
+from uuid import uuid4
 
 import pytest
 
@@ -47,8 +48,8 @@ def test_the_ring_holds_what_it_may_but_always_the_newest():
     ring.append([b"4", b"5"])
     assert (ring.after(10), ring.after(11), ring.after(15)) == (None, [b"2", b"3", b"4", b"5"], [])
     assert ring.after(16) is None
-    ring.append([b"x" * 97])
-    assert (ring.after(12), ring.after(13)) == (None, [b"4", b"5", b"x" * 97])
+    ring.append([b"x" * 98])
+    assert (ring.after(12), ring.after(13)) == (None, [b"4", b"5", b"x" * 98])
     ring.append([b"y" * 200])
     assert (ring.after(15), ring.after(16)) == (None, [b"y" * 200])
     assert ring.size == 200
@@ -161,6 +162,38 @@ def test_who_is_live_may_ask_again(house):
     assert peer.seqs == list(range(5, 12))
     assert peer.of("relay.hello") == []
     assert house.reactor.stats.resumes == 1
+
+
+def test_who_asks_again_before_a_gap_was_told_is_told_of_none(make_house):
+    house = make_house(queue_messages=4)
+    peer = house.welcome(buffer=1)
+    house.feed.say(20, size=2 * KB)
+    house.settle()
+    [client] = house.reactor._outbound.slow.values()
+    assert client.behind.gap_after is not None
+    peer.say(type="resume", since="a1-0")
+    wait_for(lambda: client.catching)
+    house.feed.say()
+    peer.until(hears(21))
+    peer.say(type="ping")
+    peer.until(lambda p: p.of("relay.pong"))
+    assert peer.of("relay.gap") == []
+
+
+def test_an_answer_comes_too_late_for_who_was_closed(house):
+    house.feed.write(9)
+    house.feed.holds_reads = True
+    session = uuid4()
+    peer = house.let_in("a1-2", session_id=session)
+    peer.answers = False
+    wait_for(lambda: house.feed.asked)
+    house.reactor.end_sessions([session], 4001, "bye")
+    house.reactor.told(house.feed.asked[0][0], Place("a1", 2), None, house.feed.place, "trimmed")
+    peer.until(lambda p: p.closed)
+    house.settle()
+    house.pass_time(7)
+    assert peer.end() == (4001, "bye")
+    assert peer.heard == []
 
 
 def test_who_asks_live_for_another_epoch_must_fetch_again(house):
