@@ -242,6 +242,11 @@ def test_only_operators_act_for_others(owner, person):
 
 PUBLIC = {
     "auth.login",
+    "console.config",
+    "console.front",
+    "console.page",
+    "console.part",
+    "console.sign_in",
     "health.healthz",
     "health.readyz",
     "pages.docs",

@@ -31,7 +31,8 @@ def spec(app):
 def operations(app, spec):
     """Return (rule, method, view, operation) of every described route."""
     for rule in app.url_map.iter_rules():
-        if rule.rule in UNDESCRIBED:
+        # The console's are for its own page.
+        if rule.rule in UNDESCRIBED or rule.endpoint.startswith("console."):
             continue
         path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:

@@ -34,6 +34,12 @@ PUBLIC = {
     ("GET", "/docs"),
     ("GET", "/docs/{name}"),
     ("POST", "/api/v1/auth/login"),
+    ("GET", "/"),
+    ("GET", "/console"),
+    ("GET", "/console/{view}"),
+    ("GET", "/console/static/{name}"),
+    ("GET", "/console/config.json"),
+    ("POST", "/console/session"),
     # Signed by the provider instead.
     ("POST", "/api/v1/webhooks/stripe"),
     ("POST", "/api/v1/webhooks/paypal"),
@@ -47,6 +53,8 @@ OWN = {
     ("GET", "/api/v1/auth/me"),
     ("POST", "/api/v1/auth/logout"),
     ("POST", "/api/v1/auth/password"),
+    ("DELETE", "/console/session"),
+    ("POST", "/api/v1/relay/tickets"),
 }
 NEEDS = {
     ("GET", "/api/v1/alerts"): Permission.PAYMENTS_READ,
