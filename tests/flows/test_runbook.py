@@ -11,10 +11,11 @@ from tests.documents import answers_of, make_demo_company
 def test_every_command_of_the_runbook_works_on_the_trouble_that_the_sandbox_makes(system):
     trouble = make_demo_company(system, "trouble")
     unhandled, by_filter, of_event = trouble["dead_letters"]
-    (ready, alerts, closed, listed, letter, tried, replayed, many, dismissed, event, seen, again,
-     reviews, settled, invariants) = answers_of("runbook.md", system)  # fmt: skip
+    (ready, alerts, queues, closed, listed, letter, tried, replayed, many, dismissed, event, seen,
+     again, reviews, settled, invariants) = answers_of("runbook.md", system)  # fmt: skip
     assert ready["dead_letters"]["number"] == 3
     assert "needs_review" in [each["kind"] for each in alerts["data"]]
+    assert sum(each["dead"] for each in queues["data"]) == 3
     assert closed["is_resolved"]
     assert [each["id"] for each in listed["data"]] == [of_event]
     assert letter["id"] == of_event
