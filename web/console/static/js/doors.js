@@ -85,9 +85,9 @@ export const companies = {
   permission: "operations",
   show() {
     const list = h("div", { class: "choices" });
-    const search = input({ type: "search", name: "search", placeholder: "Name or email" });
+    const search = input({ type: "search", name: "search", placeholder: "How its name begins" });
     const results = follow((result) => {
-      replace(list, shown(result, ({ data }) => (data.length ? h("ul", null, data.map(choice)) : empty("No such company", "Try a part of its name or of its email."))));
+      replace(list, shown(result, ({ data }) => (data.length ? h("ul", null, data.map(choice)) : empty("No such company", "Try how its name begins."))));
     });
     const ask = () => {
       const text = search.value.trim();
