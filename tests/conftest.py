@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         made = item._fixtureinfo.name2fixturedefs.values()
-        if any(fixtures[-1].scope == "module" for fixtures in made):
+        is_grouped = item.get_closest_marker("xdist_group") is not None
+        if not is_grouped and any(fixtures[-1].scope == "module" for fixtures in made):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 

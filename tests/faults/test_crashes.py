@@ -12,6 +12,7 @@ from models.transactions import Dunning, Transaction, Trigger
 from tests.invariants import judge
 from worker.crash import POINTS
 
+pytestmark = pytest.mark.xdist_group("tests/faults")
 OTHERS = ("refund", "ladder", "method")
 OF_PAYMENTS = [point for point in POINTS if not point.startswith(OTHERS)]
 OF_METHODS = [point for point in POINTS if point.startswith("method")]

@@ -22,6 +22,7 @@ from sandbox.stripe.control import Control
 from tests.faults.till import owed
 from tests.invariants import judge
 
+pytestmark = pytest.mark.xdist_group("tests/faults")
 NEVER = 1_000_000
 ACTED_ON = ("payment_intent.", "charge.refunded", "charge.refund.", "refund.")
 

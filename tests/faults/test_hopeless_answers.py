@@ -17,6 +17,7 @@ from models.transactions import AttemptStatus
 from tests.faults.till import owed
 from tests.invariants import judge
 
+pytestmark = pytest.mark.xdist_group("tests/faults")
 INTENTS = "/v1/payment_intents"
 REFUNDS = "/v1/refunds"
 # Stripe remembers a key for 24 hours; a margin beyond.

@@ -11,6 +11,8 @@ from models.disputes import Dispute, DisputeAction, DisputeActionKind
 from models.refunds import Refund
 from tests.invariants import judge
 
+pytestmark = pytest.mark.xdist_group("tests/faults")
+
 
 @pytest.fixture
 def paid(system, till):

@@ -10,6 +10,7 @@ from models.invoices import Invoice, InvoiceStatus
 from models.transactions import Provider, Transaction
 from tests.invariants import judge
 
+pytestmark = pytest.mark.xdist_group("tests/faults")
 CANCEL = "/v1/payment_intents/*/cancel"
 
 
