@@ -174,6 +174,18 @@ def console(
     assert {host.partition(":")[0] for host in opened.hosts} <= {"127.0.0.1"}
 
 
+@pytest.fixture(scope="package")
+def bench(shared_system: System, browser: Browser) -> Iterator[Page]:
+    """A page on which to try single modules, with what tests play to them (play.js)."""
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Paris")
+    context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(path=Path(__file__).with_name("play.js"))
+    page = context.new_page()
+    page.goto(f"{shared_system.web_url}/console")
+    yield page
+    context.close()
+
+
 def _keep(console: Console, name: str) -> None:
     """Write down what each page looked like and said."""
     FAILURES.mkdir(parents=True, exist_ok=True)
