@@ -91,7 +91,7 @@ class Past:
 class House:
     """A reactor that runs, its feed, and the peers that a test lets in."""
 
-    def __init__(self, **more) -> None:
+    def __init__(self, *, is_running: bool = True, **more) -> None:
         self.feed = Past()
         self.clock = Clock()
         self.deaths: list[str] = []
@@ -106,7 +106,8 @@ class House:
             died=lambda: self.deaths.append("died"),
         )
         self.feed.reactor = self.reactor
-        self.reactor.start()
+        if is_running:
+            self.reactor.start()
 
     def let_in(
         self,
@@ -155,8 +156,9 @@ class House:
         return self.reactor._epoll.poll(0)
 
     def end(self) -> None:
-        self.reactor.drain(spread_s=0, within_s=0)
-        self.reactor.join(60)
+        if self.reactor.is_alive():
+            self.reactor.drain(spread_s=0, within_s=0)
+            self.reactor.join(60)
         for peer in self.peers:
             peer.sock.close()
 

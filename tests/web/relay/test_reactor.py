@@ -1,11 +1,13 @@
 """The reactor over real sockets: all hear all, and who is slow costs nobody but himself."""
 
+import gc
 import random
 import tracemalloc
+from uuid import uuid4
 
 from tests.waiting import wait_for
 from tests.web.relay.peer import Peer
-from web.relay.client import Backlog, Bounds
+from web.relay.client import Backlog, Bounds, Client
 
 KB = 1024
 
@@ -198,3 +200,25 @@ def test_an_idle_connection_costs_little(house):
     finally:
         tracemalloc.stop()
     assert (after - before) / 200 < 4 * KB
+
+
+def test_of_those_who_came_and_went_nothing_is_left(house):
+    house.welcome()
+    session = uuid4()
+    for turn in range(5):
+        peers = [house.let_in(session_id=session) for _ in range(150)]
+        house.feed.say(3)
+        for number, peer in enumerate(peers):
+            if number % 3 == 0:
+                peer.until(hears(3 * turn + 3))
+            peer.sock.close()
+        wait_for(lambda: len(house.reactor._connections.by_fd) == 1)
+    assert len(house.left) == 750
+    assert {client.sock.fileno() for client in house.left} == {-1}
+    house.left.clear()
+    del house.joined[1:]
+    house.settle()
+    gc.collect()
+    clients = [thing for thing in gc.get_objects() if isinstance(thing, Client)]
+    assert [client for client in clients if client.member.session_id == session] == []
+    assert house.ready() == []

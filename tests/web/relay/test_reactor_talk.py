@@ -221,6 +221,15 @@ def test_draining_waits_for_nobody_for_longer_than_it_may(make_house):
     assert house.let_in().end() is None
 
 
+def test_who_comes_in_the_last_moment_is_not_left_hanging(make_house):
+    house = make_house(is_running=False)
+    peer = house.let_in()
+    # As when the reactor had made its last turn before the peer was handed over.
+    house.reactor._leave()
+    assert peer.end() is None
+    assert house.let_in().end() is None
+
+
 def test_a_channel_that_nobody_hears_is_forgotten_after_a_while(house):
     house.welcome().sock.close()
     wait_for(lambda: house.left)
