@@ -6,7 +6,7 @@ import importlib
 import subprocess
 import sys
 
-BENCHMARKS = ("webhook_intake", "webhook_to_event", "charges", "tasks", "worker_queue")
+BENCHMARKS = ("webhook_intake", "webhook_to_event", "charges", "tasks", "worker_queue", "relay")
 
 
 def main() -> None:
