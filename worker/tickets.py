@@ -16,6 +16,7 @@ from uuid import UUID
 import orjson
 
 from models.clock import now
+from models.tenants import Role
 from worker.cache import shared
 
 LIFE = timedelta(seconds=30)
@@ -39,6 +40,13 @@ class Issued:
 
     ticket: str
     expires_at: datetime
+
+
+def channel_of(*, role: Role, company_id: UUID | None, tenant_id: UUID) -> UUID | None:
+    """Return what is heard: the company's channel; the tenant's by its operators alone."""
+    if company_id is not None:
+        return company_id
+    return tenant_id if role is Role.OPERATOR else None
 
 
 def issue(ticket: Ticket) -> Issued:

@@ -8,7 +8,7 @@ from flask import Response, request
 from pydantic import BaseModel
 
 from web.auth import allowed, caller
-from web.problems import unavailable
+from web.problems import Problem, unavailable
 from web.routes import Input, Routes, respond
 from web.schemas import Moment
 from worker import tickets
@@ -39,11 +39,14 @@ def make_ticket(body: NewTicket) -> Response:  # noqa: ARG001  a body may be sen
     Without a company an operator hears the tenant's alerts.
     """
     who = caller()
+    channel = tickets.channel_of(role=who.role, company_id=who.acting_for, tenant_id=who.tenant_id)
+    if channel is None:
+        raise Problem("forbidden", "Only operators hear a tenant.")
     ticket = Ticket(
         user_id=who.user_id,
         session_id=who.session_id,
         company_id=who.acting_for,
-        channel=who.acting_for or who.tenant_id,
+        channel=channel,
     )
     try:
         issued = tickets.issue(ticket)

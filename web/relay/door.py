@@ -33,8 +33,6 @@ from worker.channels import Place
 from worker.database import is_away, is_conflict
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from simple_websocket import Server  # type: ignore[import-untyped]
 
     from web.relay.process import Relay
@@ -91,7 +89,7 @@ def _visitor(shown: str | None) -> Visitor:
 
 def _by_header() -> Guest | Refusal:
     who = guard.authenticate_by_header()
-    channel = channel_of(role=who.role, company_id=who.acting_for, tenant_id=who.tenant_id)
+    channel = tickets.channel_of(role=who.role, company_id=who.acting_for, tenant_id=who.tenant_id)
     if channel is None:
         return NOT_ALLOWED
     return Guest(
@@ -113,7 +111,7 @@ def _by_ticket(shown: str) -> Guest | Refusal:
         return SESSION_ENDED
     # An operator's company was one of the tenant's when the ticket was bought.
     may_act = alive.role is Role.OPERATOR or ticket.company_id == alive.company_id
-    if not may_act or ticket.channel != channel_of(
+    if not may_act or ticket.channel != tickets.channel_of(
         role=alive.role, company_id=ticket.company_id, tenant_id=alive.tenant_id
     ):
         return NOT_ALLOWED
@@ -125,13 +123,6 @@ def _by_ticket(shown: str) -> Guest | Refusal:
         expires_at=alive.expires_at,
         role=alive.role,
     )
-
-
-def channel_of(*, role: Role, company_id: UUID | None, tenant_id: UUID) -> UUID | None:
-    """Return what is heard: the company's channel; the tenant's by its operators alone."""
-    if company_id is not None:
-        return company_id
-    return tenant_id if role is Role.OPERATOR else None
 
 
 def enter(ws: Server) -> None:
