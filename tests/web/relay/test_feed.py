@@ -12,12 +12,11 @@ from contextlib import suppress
 import pytest
 
 from tests.waiting import wait_for
+from tests.web.relay.harm import harm, publish
 from tests.web.relay.ledger import Ledger
 from web.relay.feed import RedisFeed
 from worker.cache import CacheAway
 from worker.channels import Channels, Place, channel_of, stream_of
-
-BODY = b'{"type":"invoice.paid"}'
 
 
 @pytest.fixture
@@ -41,18 +40,6 @@ def feed(server, ledger):
     feed.start(ledger)
     yield feed
     feed.stop()
-
-
-def publish(channels: Channels, channel: str, count: int = 1) -> None:
-    """Publish, however often Redis has to be asked."""
-
-    def is_published() -> bool:
-        try:
-            return channels.publish({channel: [BODY] * count}) == {}
-        except CacheAway:
-            return False
-
-    wait_for(is_published)
 
 
 def opened(feed, ledger: Ledger, channel: str) -> Place:
@@ -252,27 +239,3 @@ def publish_on(channels: Channels, names: list[str], is_over: threading.Event) -
 def hear_more(ledger: Ledger, names: list[str]) -> None:
     counts = {name: len(ledger.seqs(name)) for name in names}
     wait_for(lambda: all(len(ledger.seqs(name)) > counts[name] + 10 for name in names))
-
-
-def harm(act: str, server, channels: Channels) -> None:
-    """Do something to Redis; a restart finds what was last saved, if anything was."""
-    if act == "restart":
-        os.kill(server.pid, signal.SIGKILL)
-        server.stop()
-        server.start()
-        return
-
-    def is_done() -> bool:
-        try:
-            channels.do(
-                lambda r: {
-                    "kill": lambda: r.client_kill_filter(_type="pubsub"),
-                    "flush": r.flushall,
-                    "save": r.save,
-                }[act]()
-            )
-        except CacheAway:
-            return False
-        return True
-
-    wait_for(is_done)
