@@ -157,12 +157,11 @@ class CatchUp:
     def _ask(self, channel: Channel, client: Client, catching: Catching) -> None:
         catching.is_reading = True
         seq, place = catching.next - 1, channel.place
-        waiting = channel.reads.setdefault(seq, [])
-        waiting.append((client, catching))
-        if len(waiting) == 1 and place is not None:
+        if seq not in channel.reads and place is not None:
             reference = next(self._references)
-            self._asked[reference] = channel, seq
             self._feed.read(channel.name, reference, Place(place.epoch, seq))
+            self._asked[reference] = channel, seq
+        channel.reads.setdefault(seq, []).append((client, catching))
 
     def _greeting(self, catching: Catching, position: Place | None) -> list[bytes]:
         if catching.is_greeted or position is None:

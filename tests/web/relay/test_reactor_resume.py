@@ -70,6 +70,17 @@ def test_what_was_before_is_read_once_for_all_who_ask_for_the_same(house):
     assert len(house.feed.asked) == 1
 
 
+def test_a_read_that_could_not_be_asked_is_asked_for_the_next_client(house):
+    house.feed.write(50)
+    house.welcome()
+    read, house.feed.read = house.feed.read, None
+    assert house.let_in("a1-10").end() is None
+    house.feed.read = read
+    peer = house.let_in("a1-10")
+    peer.until(hears(50))
+    assert peer.seqs == list(range(11, 51))
+
+
 def test_the_hello_waits_until_the_channel_is_open(house):
     house.feed.holds_openings = True
     fresh, back = house.let_in(), house.let_in("a1-1")
