@@ -91,9 +91,17 @@ export function actsOf() {
     buttons,
     show(/** @type {any} */ current) {
       payment = current;
+      const hadFocus = buttons.some((each) => each === document.activeElement);
       ACTS.forEach((act, number) => {
-        buttons[number].hidden = !act.isOffered(current);
+        const isOffered = act.isOffered(current);
+        if (!isOffered && buttons[number] === document.activeElement) {
+          buttons[number].blur();
+        }
+        buttons[number].hidden = !isOffered;
       });
+      if (document.activeElement === document.body && hadFocus) {
+        refocus();
+      }
     },
   };
 }
