@@ -2,8 +2,11 @@
 
 import gc
 import random
+import select
 import tracemalloc
 from uuid import uuid4
+
+import pytest
 
 from tests.waiting import wait_for
 from tests.web.relay.peer import Peer
@@ -186,6 +189,26 @@ def test_a_peer_that_hung_up_costs_nobody_else(house):
         peer.until(hears(3))
     wait_for(lambda: len(house.left) == 10)
     assert house.ready() == []
+
+
+def test_who_hangs_up_without_having_read_is_gone_too(house):
+    peers = [house.let_in() for _ in range(5)]
+    wait_for(lambda: len(house.reactor._connections.by_fd) == 5)
+    house.settle()
+    # With something unread, closing resets the connection.
+    for peer in peers:
+        peer.sock.close()
+    wait_for(lambda: len(house.left) == 5)
+    assert house.reactor._connections.by_fd == {}
+    assert house.ready() == []
+
+
+@pytest.mark.parametrize("event", [select.EPOLLHUP, select.EPOLLERR])
+def test_a_socket_of_which_only_an_error_is_told_is_dropped(house, event):
+    peer = house.welcome()
+    connections = house.reactor._connections
+    house.reactor._inbox.put(connections.attend, house.joined[0], event, 0.0)
+    assert peer.end() is None
 
 
 def test_an_idle_connection_costs_little(house):
