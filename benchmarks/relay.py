@@ -197,15 +197,16 @@ def measure_tail(relay: Contender, speaker: Speaker, company: list[str], figures
     for stalled in (0, STALLED):
         with Crowd() as crowd:
             groups = relay.groups(company, 1000)
-            crowd.ask("connect", port=relay.port, groups=groups, sample=SAMPLE, stalled=stalled)
+            connected = crowd.ask(
+                "connect", port=relay.port, groups=groups, sample=SAMPLE, stalled=stalled
+            )
             if stalled:
                 speaker.speak(company, rate=STALL_MESSAGES, seconds=1, size=STALL_BYTES)
             speaker.speak(company, rate=RATE, seconds=1)
             quiet(crowd)
             number = speaker.speak(company, rate=RATE, seconds=SECONDS)
             counted = quiet(crowd)
-        reading = 1000 - (len(range(1, 1000, 100 // stalled)) if stalled else 0)
-        share = counted["messages"] / (number * reading)
+        share = counted["messages"] / (number * connected["reading"])
         if stalled:
             figures.p99_stalled_ms, figures.delivered_stalled = counted["p99_ms"], share
         else:

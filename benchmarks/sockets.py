@@ -61,8 +61,8 @@ class Clients:
 
     def connect(
         self, *, port: int, groups: list[dict[str, Any]], sample: int = 0, stalled: int = 0
-    ) -> float:
-        """Open all connections, a few at a time; return how many seconds it took."""
+    ) -> dict[str, float]:
+        """Open all connections, a few at a time; return how long it took and how many read."""
         began = time.perf_counter()
         waiting = [group for group in groups for _ in range(group["clients"])]
         # From the last: the groups are mixed, as people are.
@@ -83,7 +83,8 @@ class Clients:
                     self._enter(*shaking.pop(found))
                 else:
                     self._read(found)
-        return time.perf_counter() - began
+        took_s = time.perf_counter() - began
+        return {"seconds": took_s, "reading": len(waiting) - [*kinds.values()].count("stalled")}
 
     def _enter(self, sock: socket.socket, kind: str | None) -> None:
         """Read the answer to the handshake, to the end of its head."""
