@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -23,10 +24,19 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def fill(self) -> Self:
+        folder = self.folder
         ignored = shutil.ignore_patterns("__pycache__", "stripe")
         shutil.copytree(ROOT / "sandbox", folder / "sandbox", ignore=ignored)
         (folder / "requirements.lock").write_text("# nothing\n")
         (folder / "requirements-dev.lock").write_text("# nothing more\n")
+        return self
+
+    def copy_to(self, folder: Path) -> Checkout:
+        """Return the same elsewhere. An environment is made in five seconds, copied in none."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -42,9 +52,17 @@ class Checkout:
         return self.run("setup", "requirements.lock")
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A checkout that nobody changes, and what its set-up said."""
+    made = Checkout(tmp_path_factory.mktemp("first") / "a checkout").fill()
+    return made, made.set_up()
+
+
 @pytest.fixture
-def checkout(tmp_path):
-    return Checkout(tmp_path / "a checkout")
+def checkout(first, tmp_path):
+    """A checkout that is set up."""
+    return first[0].copy_to(tmp_path / "a checkout")
 
 
 @pytest.fixture
@@ -61,11 +79,11 @@ def program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_set_up_makes_an_environment_once_and_again_when_the_lock_changes(checkout):
-    first = checkout.set_up()
-    assert first.returncode == 0, first.stderr
-    assert "virtual environment ..." in first.stdout
-    assert "0 packages from requirements.lock ..." in first.stdout
+def test_set_up_makes_an_environment_once_and_again_when_the_lock_changes(first, checkout):
+    _, made = first
+    assert made.returncode == 0, made.stderr
+    assert "virtual environment ..." in made.stdout
+    assert "0 packages from requirements.lock ..." in made.stdout
     assert checkout.set_up().stdout == ""
     (checkout.folder / "requirements.lock").write_text("# nothing new\n")
     again = checkout.set_up().stdout
@@ -84,11 +102,11 @@ def test_a_package_that_cannot_be_had_is_told_in_one_place_and_tried_again(check
 
 
 def test_clean_removes_what_was_made_and_nothing_else(checkout, tmp_path):
-    checkout.set_up()
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").touch()
     (checkout.folder / "var" / "link").symlink_to(outside)
+    assert (checkout.folder / ".venv").exists()
     assert checkout.run("clean").returncode == 0
     left = {path.name for path in checkout.folder.iterdir()}
     assert left == {"sandbox", "requirements.lock", "requirements-dev.lock"}
