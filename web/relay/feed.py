@@ -206,18 +206,24 @@ class RedisFeed:
     def _take(self, line: _Line) -> bool:
         """Hand on what has come; return whether there may be more."""
         heard: dict[str, list[tuple[int, bytes]]] = {}
-        count = 0
-        while count < MOST and (answer := line.take()) is not None:
-            count += 1
+        try:
+            return self._sort(line, heard)
+        finally:
+            # Also when the connection breaks in the middle: it counts as told.
+            for channel, messages in heard.items():
+                self._listener.heard(channel, messages)
+
+    def _sort(self, line: _Line, heard: dict[str, list[tuple[int, bytes]]]) -> bool:
+        for _ in range(MOST):
+            if (answer := line.take()) is None:
+                return False
             if answer[0] == b"message":
                 channel = answer[1].decode().removeprefix(PREFIX)
                 if (seq := self._follows(channel, answer[2])) is not None:
                     heard.setdefault(channel, []).append((seq, answer[2]))
             elif answer[0] == b"subscribe":
                 self._dirty.add(answer[1].decode().removeprefix(PREFIX))
-        for channel, messages in heard.items():
-            self._listener.heard(channel, messages)
-        return count == MOST
+        return True
 
     def _follows(self, channel: str, message: bytes) -> int | None:
         """Return the message's number if it is the channel's next one, and count it as told."""

@@ -10,11 +10,12 @@ import time
 from contextlib import suppress
 
 import pytest
+import redis
 
 from tests.waiting import wait_for
 from tests.web.relay.harm import harm, publish
 from tests.web.relay.ledger import Ledger
-from web.relay.feed import RedisFeed
+from web.relay.feed import RedisFeed, _Line
 from worker.cache import CacheAway
 from worker.channels import Channels, Place, channel_of, stream_of
 
@@ -69,6 +70,27 @@ def test_a_killed_subscription_misses_nothing(feed, channels, ledger):
         wait_for(lambda kill=kill: len(ledger.seqs("a")) == 2 * (kill + 1))
         wait_for(lambda: channels.do(lambda r: r.pubsub_numsub(channel_of("a")))[0][1] == 1)
     assert ledger.seqs("a") == [1, 2, 3, 4, 5, 6]
+    assert ledger.broken == ledger.resets == []
+
+
+def test_a_connection_that_breaks_takes_nothing_along_that_was_read(
+    feed, channels, ledger, monkeypatch
+):
+    opened(feed, ledger, "a")
+    take, taken = _Line.take, []
+
+    def take_some(line):
+        if len(taken) == 3:
+            taken.append(None)
+            raise redis.ConnectionError("it breaks")
+        answer = take(line)
+        if answer is not None and answer[0] == b"message":
+            taken.append(answer)
+        return answer
+
+    monkeypatch.setattr(_Line, "take", take_some)
+    publish(channels, "a", 8)
+    wait_for(lambda: ledger.seqs("a") == list(range(1, 9)))
     assert ledger.broken == ledger.resets == []
 
 
