@@ -325,7 +325,7 @@ class _Line:
         moment = monotonic()
         if moment - self._heard_at < quiet_s:
             return
-        if self._pinged_at < self._heard_at:
+        if self._pinged_at <= self._heard_at:
             self._pinged_at = moment
             self.send("PING")
         elif moment - self._pinged_at >= quiet_s:

@@ -159,6 +159,11 @@ def test_a_redis_that_hangs_is_noticed_and_what_it_missed_is_heard(feed, server,
     assert ledger.broken == ledger.resets == []
 
 
+def test_a_feed_without_channels_keeps_its_connection(feed):
+    # It asks for a sign of life, and gets it.
+    wait_for(lambda: (line := feed._line) is not None and line._heard_at > line._pinged_at)
+
+
 def test_hundreds_who_ask_the_same_are_answered_by_one_look(feed, channels, ledger, monkeypatch):
     publish(channels, "a", 3)
     since = Place(channels.position("a").epoch, 1)
