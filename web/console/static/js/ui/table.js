@@ -87,7 +87,8 @@ export function table({ caption, columns, rowKey, rowHref, empty, isCaptionShown
       return h(
         isFirst ? "th" : "td",
         { scope: isFirst ? "row" : null, class: column.isNumber ? "number" : null, dataset: { label: column.label } },
-        isFirst && to ? h("a", { href: to }, content) : content,
+        // As one: a phone sets a cell's parts apart.
+        isFirst && to ? h("a", { href: to }, content) : Array.isArray(content) ? h("div", null, content) : content,
       );
     });
     return h("tr", { dataset: { key: rowKey(row) }, class: to ? "linked" : null, onClick: to && ((/** @type {MouseEvent} */ e) => follow(e, to)) }, cells);

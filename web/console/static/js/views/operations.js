@@ -23,5 +23,7 @@ const PARTS = [
  */
 export function frame(path, ...children) {
   const links = PARTS.map(([to, name]) => h("li", null, h("a", { href: href(to), "aria-current": to === path ? "page" : null }, name)));
+  // On a phone not all of them fit: the one that is shown is in sight.
+  requestAnimationFrame(() => links.find((each) => each.querySelector("[aria-current=page]"))?.scrollIntoView({ block: "nearest", inline: "center" }));
   return h("section", null, heading("Operations"), h("nav", { class: "tabs", "aria-label": "Operations" }, h("ul", null, links)), children);
 }
