@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from _pytest.nodeid import NodeId
 
 from models.schema import upgrade
 from sandbox.servers import PrivateMariaDB, PrivateValkey, SandboxError
@@ -37,17 +38,27 @@ def pytest_configure_node(node) -> None:
     node.workerinput["servers"] = (urls.database, urls.redis, urls.broker)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of a module that share what it makes in one process: it is made once.
 
-    `--dist loadgroup` hands out groups before single tests, and the biggest first.
+    `--dist loadgroup` hands out groups before single tests, and the biggest first. It reads them
+    from the ids, but writes them where pytest no longer looks; so it is done here.
     """
+    if not getattr(config.option, "loadgroup", False):
+        return
     for item in items:
-        made = item._fixtureinfo.name2fixturedefs.values()
-        is_grouped = item.get_closest_marker("xdist_group") is not None
-        if not is_grouped and any(fixtures[-1].scope == "module" for fixtures in made):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if (group := group_of(item)) is not None:
+            item._id = NodeId.parse(f"{item.nodeid}@{group}")
+
+
+def group_of(item: pytest.Item) -> str | None:
+    if (mark := item.get_closest_marker("xdist_group")) is not None:
+        return mark.args[0]
+    made = item._fixtureinfo.name2fixturedefs.values()
+    if any(fixtures[-1].scope == "module" for fixtures in made):
+        return item.nodeid.partition("::")[0]
+    return None
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
