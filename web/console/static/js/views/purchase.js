@@ -3,15 +3,17 @@
 import { api, newAct } from "../api.js";
 import { h, replace } from "../dom.js";
 import { money } from "../format.js";
-import { invalidate } from "../query.js";
+import { invalidate, query, watch } from "../query.js";
 import { link } from "../router.js";
 import { badge } from "../ui/badge.js";
 import { field, formOf, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
-import { panel } from "./parts.js";
+import { panel, redrawn } from "./parts.js";
 import { addressAt, standIns } from "./standins.js";
 
 const WAIT_S = 15;
+// A worker that has much to do is asked again, under the same key.
+const MOST_ASKED = 4;
 
 /**
  * What to pay with. Without a token it is kept nowhere: the customer approves on the provider's page.
@@ -63,6 +65,8 @@ export function purchasePanel() {
   const amount = field("Amount", input({ name: "amount", value: "499.00", inputmode: "decimal", required: true }));
   const currency = field("Currency", select({ name: "currency", value: "INR" }, ["INR", "USD", "EUR", "GBP", "JPY"]));
   const steps = h("ol", { class: "plain-list steps", "aria-live": "polite", "aria-label": "Steps of the payment" });
+  let stop = () => {};
+  let isLeft = false;
   const show = () => {
     const chosen = WAYS[way.control.value];
     replace(does, chosen.does);
@@ -77,16 +81,29 @@ export function purchasePanel() {
     fields: [way, amount, currency],
     submit: "Pay",
     async onSubmit(values) {
+      stop();
       replace(steps);
-      await pay(WAYS[values.way], values.amount, values.currency, steps);
+      stop = await pay(WAYS[values.way], values.amount, values.currency, steps);
+      if (isLeft) {
+        stop();
+      }
     },
   });
-  return panel("Make a payment", form, steps);
+  return {
+    node: panel("Make a payment", form, steps),
+    stop() {
+      isLeft = true;
+      stop();
+    },
+  };
 }
 
 /**
+ * Go all the way, and show from then on where the payment stands.
+ *
  * @param {Way} way @param {string} amount @param {string} currency
  * @param {HTMLElement} steps
+ * @returns {Promise<() => void>} ends the watch
  */
 async function pay(way, amount, currency, steps) {
   const line = { description: `Sandbox: ${way.name}`, quantity: 1, unit_amount: amount };
@@ -94,14 +111,24 @@ async function pay(way, amount, currency, steps) {
     link(`/invoices/${made.id}`, made.number),
     ` over ${money(made.amount, made.currency)}`,
   ]);
-  const method = way.token
-    ? await step(steps, "Add the payment method", () => api.post("/payment-methods", { type: way.type, token: way.token }, { waitS: WAIT_S }), (made) => methodInWords(way, made))
-    : null;
+  const method = way.token ? await step(steps, "Add the payment method", () => kept(way), (made) => methodInWords(way, made)) : null;
   const body = { invoice_id: invoice.id, amount, ...(method ? { payment_method_id: method.id } : { provider: way.provider }) };
-  await step(steps, "Pay it", () => api.post("/payments/create-intent", body, { act: newAct(), waitS: WAIT_S }), (made) => outcome(made));
+  const made = await step(steps, "Pay it", () => api.post("/payments/create-intent", body, { act: newAct(), waitS: WAIT_S }), () => null);
   for (const key of ["payments", "invoices", "payment-methods", "overview", "sandbox"]) {
     invalidate([key]);
   }
+  return watchPayment(made, /** @type {HTMLElement} */ (steps.lastElementChild));
+}
+
+/** Add a method and wait until its provider has answered. */
+async function kept(/** @type {Way} */ way) {
+  const act = newAct();
+  const ask = () => api.post("/payment-methods", { type: way.type, token: way.token }, { act, waitS: WAIT_S });
+  let made = await ask();
+  for (let asked = 1; made.status === "pending" && asked < MOST_ASKED; asked += 1) {
+    made = await ask();
+  }
+  return made;
 }
 
 /** @param {Way} way @param {any} made */
@@ -109,24 +136,27 @@ function methodInWords(way, made) {
   return made.last_four ? `${made.brand ?? way.name} ending in ${made.last_four}` : way.name;
 }
 
-/** @param {any} made the answer of create-intent */
-function outcome(made) {
-  const to = next(made);
-  return [
-    badge(made.status),
-    made.error ? ` ${made.error.code ?? made.error.message}` : null,
-    " ",
-    link(`/payments/${made.transaction_id}`, "See the payment"),
-    to ? h("p", null, h("a", { class: "button", href: to, target: "_blank", rel: "noopener" }, icon("external"), made.approve_url ? "Approve at PayPal" : "Answer the bank")) : null,
-  ];
+/** @param {any} made the answer of create-intent @param {HTMLElement} item */
+function watchPayment(made, item) {
+  const id = made.transaction_id;
+  const node = h("div");
+  const draw = redrawn(node, (/** @type {any} */ payment) => standing(payment, made.approve_url));
+  item.append(node);
+  draw({ id, status: made.status, error: made.error, provider_transaction_id: null });
+  return watch(query(["payments", id], ({ signal }) => api.get(`/payments/${id}`, { signal })), ({ data }) => data && draw(data));
 }
 
-/** Return where the customer goes on, if they must. */
-function next(/** @type {any} */ { status, approve_url, client_secret }) {
-  if (status !== "requires_action") {
-    return null;
-  }
-  return approve_url ?? (client_secret ? addressAt("stripe", `3ds/${client_secret.split("_secret")[0]}`) : null);
+/** @param {any} payment @param {string | null} approveUrl */
+function standing({ id, status, error, provider_transaction_id: intent }, approveUrl) {
+  const onBanksPage = intent?.startsWith("pi_") ? addressAt("stripe", `3ds/${intent}`) : null;
+  const to = status === "requires_action" ? (approveUrl ?? onBanksPage) : null;
+  return [
+    badge(status),
+    error ? ` ${error.code ?? error.message}` : null,
+    " ",
+    link(`/payments/${id}`, "See the payment"),
+    to ? h("p", null, h("a", { class: "button", href: to, target: "_blank", rel: "noopener" }, icon("external"), approveUrl ? "Approve at PayPal" : "Answer the bank")) : null,
+  ];
 }
 
 /**

@@ -23,12 +23,14 @@ export const sandbox = {
   show() {
     const state = h("div");
     const totals = h("div");
+    const purchase = purchasePanel();
     const clock = clockPanel();
     const faults = faultsPanel();
     const webhooks = webhooksPanel();
     const drawTotals = redrawn(totals, (/** @type {any} */ result) => shown(result, drawnTotals));
     const standIn = (/** @type {string} */ path) => query(["sandbox", path], ({ signal }) => askAll(path, signal));
     const stops = [
+      purchase.stop,
       watch(standIn("clock"), (result) => {
         replace(state, result.error ? shown({ ...result, data: undefined }, () => null) : null);
         const told = result.data?.find((each) => each.told)?.told;
@@ -49,7 +51,7 @@ export const sandbox = {
       heading("Sandbox"),
       h("p", { class: "quiet lead" }, "The providers are stand-ins on this machine. Nothing here is real money; everything else is as in production."),
       state,
-      h("div", { class: "columns" }, h("div", { class: "stack" }, purchasePanel(), faults.node, webhooks.node), h("div", { class: "stack" }, clock.node, panel("The providers' books", totals))),
+      h("div", { class: "columns" }, h("div", { class: "stack" }, purchase.node, faults.node, webhooks.node), h("div", { class: "stack" }, clock.node, panel("The providers' books", totals))),
     );
     return { node, stop: () => stops.forEach((stop) => stop()) };
   },
