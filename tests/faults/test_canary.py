@@ -64,7 +64,7 @@ def system(tmp_path, database_url) -> Iterator[System]:
         "FLOWER_LOGIN": ":".join(FLOWER_LOGIN),
         "PAYPAL_CLIENT_SECRET": canary("paypal"),
     }
-    parts = ("sandbox", "paypal", "web", "worker", "beat")
+    parts = ("sandbox", "paypal", "web", "worker", "beat", "relay")
     with System(tmp_path, database_url=database_url, environ=environ, parts=parts) as running:
         flower = f"http://{LOOPBACK}:{running.environ['FLOWER_PORT']}"
         running.parts["flower"] = running._part(
