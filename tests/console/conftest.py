@@ -50,6 +50,7 @@ COOKIE = "paybeat_session"
 expect.set_options(timeout=PATIENCE_MS)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # One process, one browser; and Playwright's loop, which runs in the thread of its tests, is
     # gone before that process has others that want a loop of their own.
@@ -86,7 +87,10 @@ def playwright() -> Iterator[Playwright]:
 def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     home = tmp_path_factory.mktemp("chromium")
     started = playwright.chromium.launch(
-        executable_path=chromium(), args=FLAGS, env={**os.environ, "HOME": str(home)}
+        executable_path=chromium(),
+        args=FLAGS,
+        env={**os.environ, "HOME": str(home)},
+        timeout=PATIENCE_MS,
     )
     yield started
     started.close()

@@ -20,3 +20,89 @@ def test_somebody_signs_in_by_the_form_and_out_by_the_button(console):
     assert page.evaluate("document.cookie") == ""
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_keyboard_skips_to_the_content_and_follows_links(console):
+    console.owner()
+    page = console.open()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#view")).to_be_focused()
+    page.get_by_role("link", name="Invoices", exact=True).press("Enter")
+    expect(page.get_by_role("heading", name="Invoices")).to_be_focused()
+    expect(page).to_have_title("Invoices · Paybeat")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Overview")).to_be_focused()
+
+
+def test_colours_are_chosen_and_kept(console):
+    page = console.open()
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Colours: As the system").click()
+    expect(page.get_by_role("button", name="Colours: Light")).to_be_focused()
+    assert page.evaluate(ground) != dark
+    page.reload()
+    expect(page.get_by_role("button", name="Colours: Light")).to_be_visible()
+
+
+def test_on_a_phone_the_menu_opens_and_closes_and_nothing_is_cut_off(console):
+    console.owner()
+    page = console.open()
+    page.set_viewport_size({"width": 360, "height": 740})
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    menu = page.get_by_role("button", name="Menu")
+    expect(page.get_by_role("navigation")).to_be_hidden()
+    menu.click()
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Escape")
+    expect(menu).to_be_focused()
+    menu.click()
+    page.get_by_role("link", name="Invoices", exact=True).click()
+    expect(page.get_by_role("heading", name="Invoices")).to_be_visible()
+    expect(page.get_by_role("navigation")).to_be_hidden()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_an_operator_chooses_the_company_to_act_for(console):
+    company_id = console.system.company("Zephyr Ltd")
+    owner = console.system.member(company_id=company_id)
+    line = {"description": "Seats", "quantity": 1, "unit_amount": "10.00"}
+    number = owner.post("/api/v1/invoices", {"lines": [line]}).body["number"]
+    console.operator()
+    page = console.open("/invoices")
+    page.get_by_label("Find a company").fill("Zeph")
+    page.get_by_role("button", name="Zephyr Ltd").click()
+    expect(page.get_by_role("main")).to_contain_text(number)
+    expect(page.get_by_role("link", name="For Zephyr Ltd")).to_be_visible()
+    expect(page.locator("#connection")).to_contain_text("Live")
+
+
+def test_an_address_of_nothing_says_so(console):
+    console.owner()
+    page = console.open("/nowhere/at/all")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+
+
+def test_a_notice_tells_of_what_happened_and_many_become_one(console):
+    page = console.open()
+    page.evaluate(
+        """async () => {
+            const {notice} = await import("/console/static/js/notices.js");
+            const paid = {amount: "5.00", currency: "INR"};
+            const event = (n) => ({id: `e-${n}`, type: "payment.succeeded", data: paid});
+            notice([event(0), {id: "e-x", type: "payment.started", data: {}}]);
+            notice([1, 2, 3, 4].map(event));
+        }"""
+    )
+    told = page.locator("#toasts")
+    expect(told).to_contain_text("Payment succeeded")
+    expect(told).to_contain_text("₹5.00")
+    expect(told).to_contain_text("4 things happened")
+    expect(told.locator(".toast")).to_have_count(2)
+    told.get_by_role("button", name="Dismiss").first.click()
+    expect(told.locator(".toast")).to_have_count(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 
 import pytest
 from sqlalchemy import select
@@ -162,6 +163,14 @@ def test_every_part_is_served_with_its_type_and_asked_anew_each_time(browser):
         assert answer.headers["Cache-Control"] == "no-cache"
     kept = {"If-None-Match": answer.headers["ETag"]}
     assert browser.get(answer.request.path, headers=kept).status_code == 304
+
+
+def test_an_installed_package_has_every_part():
+    setup = ConfigParser()
+    setup.read(FOLDER.parents[2] / "setup.cfg")
+    patterns = setup["options.package_data"]["web.console"].split()
+    packed = {path for pattern in patterns for path in FOLDER.parent.glob(pattern)}
+    assert {path for path in FOLDER.rglob("*") if path.is_file()} <= packed
 
 
 @pytest.mark.parametrize("path", ["/console", "/console/static/js/relay/worker.js"])

@@ -69,10 +69,24 @@ const signInView = {
     });
     form.id = "sign-in";
     const isSandbox = store.get().config?.env === "sandbox";
-    const demo = isSandbox ? h("p", { class: "hint" }, "On the sandbox: owner@demo.example, operator@demo.example or another of the demo company, with the password that `make run` names.") : null;
+    const demo = isSandbox ? demoHint() : null;
     return { node: h("section", { class: "door" }, icon("logo", { class: "logo" }), h("h1", null, "Sign in to Paybeat"), form, demo) };
   },
 };
+
+function demoHint() {
+  return h(
+    "p",
+    { class: "hint" },
+    "On the sandbox: ",
+    h("code", null, "owner@demo.example"),
+    " or ",
+    h("code", null, "operator@demo.example"),
+    ", with the password that ",
+    h("code", null, "make run"),
+    " names.",
+  );
+}
 
 /**
  * An operator acts for one company at a time.
@@ -82,6 +96,7 @@ const signInView = {
 export const companies = {
   path: "/companies",
   title: "Companies",
+  nav: { label: "Companies", icon: "company" },
   permission: "operations",
   show() {
     const list = h("div", { class: "choices" });
@@ -100,7 +115,7 @@ export const companies = {
       timer = setTimeout(ask, TYPING_MS);
     });
     ask();
-    const node = h("section", null, h("h1", null, "Choose a company"), h("p", { class: "quiet" }, "Everything about money belongs to a company; choose the one to act for."), field("Find a company", search).node, list);
+    const node = h("section", { class: "stack" }, h("h1", null, "Choose a company"), h("p", { class: "quiet" }, "Everything about money belongs to a company; choose the one to act for."), field("Find a company", search).node, list);
     return {
       node,
       stop() {

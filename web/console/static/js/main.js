@@ -32,11 +32,12 @@ async function start() {
   store.set({ config });
   store.subscribe(
     ({ session: { status, user, company } }) => `${status} ${user?.id} ${company?.id}`,
-    () => {
+    (_, before) => {
       if (store.get().session.company && location.pathname.endsWith(companies.path)) {
         navigate("/");
       } else {
-        router.show({ hasMoved: true });
+        // A page that has just been loaded is read from its beginning.
+        router.show({ hasMoved: !before.startsWith("unknown") });
       }
     },
   );

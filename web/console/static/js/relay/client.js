@@ -29,6 +29,7 @@ const FORCE = "paybeat.relay";
 // Whoever holds the socket says so every 20 s, and a tab in the background every minute.
 const SILENCE_MS = 100_000;
 const LOOK_MS = 10_000;
+const RESTART_MS = 6000;
 const JOIN_MS = 15_000;
 const TRIES = 3;
 
@@ -152,7 +153,15 @@ function follow(name, company) {
   function told(/** @type {any} */ status) {
     show({ ...status, isLeading: host?.isLeading?.() ?? false });
     if (status.state === "stopped" && status.reason === "signed-out") {
-      void find();
+      void findAndGoOn();
+    }
+  }
+
+  /** The session may be another one by now: of who signed in again. */
+  async function findAndGoOn() {
+    await find();
+    if (session().status === "in") {
+      setTimeout(() => host.post({ type: "restart" }), RESTART_MS);
     }
   }
 

@@ -92,6 +92,13 @@ export class Connection {
     this.tell(reason === null ? "off" : "stopped", null, reason);
   }
 
+  /** Go on after a stop, for what stopped it may be over. */
+  restart() {
+    if (this.status.state === "stopped") {
+      this.goOn();
+    }
+  }
+
   goOffline() {
     this.isOnline = false;
     if (this.isWanted) {

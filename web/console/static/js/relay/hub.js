@@ -8,7 +8,7 @@
  *                                             is where it began to listen
  *     {type: "beat"}                          it is there
  *
- * and hears {type: "missed", since}, "nudge", "online" and "offline" from them.
+ * and hears {type: "missed", since}, "nudge", "restart", "online" and "offline" from them.
  */
 
 import { Connection } from "./connection.js";
@@ -88,6 +88,9 @@ export class Hub {
         break;
       case "nudge":
         this.connection.nudge();
+        break;
+      case "restart":
+        this.connection.restart();
         break;
       case "online":
         this.connection.goOnline();

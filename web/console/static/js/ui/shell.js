@@ -31,6 +31,11 @@ export function startShell(views) {
   };
   replace(menu, icon("menu"));
   menu.addEventListener("click", () => setOpen(!document.body.classList.contains("nav-open")));
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    // Without a step in the history, which would lead back to the middle of a view.
+    event.preventDefault();
+    document.getElementById("view")?.focus();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && document.body.classList.contains("nav-open")) {
       setOpen(false);
