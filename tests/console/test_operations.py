@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select
 
 from models.alerts import Severity, raise_alert
-from models.clock import now
-from models.outbox import Owed, OwedStatus, enqueue
-from tests.console.till import Till
+from models.outbox import Owed
+from tests.console.till import ERROR, Till
 from tests.waiting import wait_for
-
-ERROR = "OperationalError: the table is full"
 
 
 @pytest.fixture
 def letters(console):
-    """Two charges that were given up, of payments that were canceled meanwhile."""
+    """A company, and two charges of it that were given up."""
     till = Till(console.system.member())
-    company_id = till.owner.company_id
-    payments = [till.pay(), till.pay()]
-    for each in payments:
-        answer = till.owner.post(f"/api/v1/payments/{each}/cancel", prefer="wait=20")
-        assert answer.body["status"] == "canceled", answer
-    with console.system.session(company_id) as session:
-        found = []
-        for each in payments:
-            letter = enqueue(session, "payments.charge", due_at=now(), transaction_id=UUID(each))
-            letter.status, letter.error, letter.failures = OwedStatus.DEAD, ERROR, 5
-            found.append(letter)
-        session.flush()
-        return company_id, [letter.id for letter in found]
+    return till.owner.company_id, [till.give_up(console.system) for _ in range(2)]
 
 
 def is_gone(console, company_id, letter_ids):

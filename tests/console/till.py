@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from models.clock import now
+from models.outbox import OwedStatus, enqueue
 from tests.client import Client
+from tests.system import System
 
+ERROR = "OperationalError: the table is full"
 WAIT = "wait=20"
 
 
@@ -30,6 +35,20 @@ class Till:
         if card is not None:
             body |= {"payment_method_id": card, "off_session": True}
         return self._made("/api/v1/payments/create-intent", body, 200)["transaction_id"]
+
+    def give_up(self, system: System) -> UUID:
+        """Leave a dead letter: the charge of a payment that was canceled meanwhile.
+
+        Replayed it finds nothing to do, and is gone.
+        """
+        payment = self.pay()
+        canceled = self.owner.post(f"/api/v1/payments/{payment}/cancel", prefer=WAIT)
+        assert canceled.body["status"] == "canceled", canceled
+        with system.session(self.owner.company_id) as session:
+            letter = enqueue(session, "payments.charge", due_at=now(), transaction_id=UUID(payment))
+            letter.status, letter.error, letter.failures = OwedStatus.DEAD, ERROR, 5
+            session.flush()
+            return letter.id
 
     def payment(self, payment_id: str) -> dict[str, Any]:
         return self.owner.get(f"/api/v1/payments/{payment_id}").body
