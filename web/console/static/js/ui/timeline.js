@@ -81,9 +81,11 @@ export function drawTimeline({ marks, coming, nowMs, span, label }) {
 
 /** Where not all of it fits, what was last and what is to come is seen first. */
 function showNow(/** @type {HTMLElement} */ scroller, /** @type {number} */ share) {
-  requestAnimationFrame(() => {
+  // Told once it is laid out, and when a phone is turned.
+  const observer = new ResizeObserver(() => {
     scroller.scrollLeft = scroller.scrollWidth * share - scroller.clientWidth / 2;
   });
+  observer.observe(scroller);
 }
 
 /** Say where each moment stands: pauses count by their logarithm, so that days fit beside moments. */

@@ -13,7 +13,7 @@ import { field, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
 import { empty } from "../ui/states.js";
 import { table } from "../ui/table.js";
-import { toast, toastError } from "../ui/toasts.js";
+import { toast } from "../ui/toasts.js";
 import { button, heading, refocus } from "./parts.js";
 import { methodName } from "./words.js";
 
@@ -97,12 +97,8 @@ function acts(/** @type {any} */ method) {
 }
 
 async function makeDefault(/** @type {any} */ method) {
-  try {
-    await api.post(`/payment-methods/${method.id}/default`);
-    toast(`${methodName(method)} is the default now. What was given up with another one is tried again with it.`, { tone: "good" });
-  } catch (error) {
-    toastError(error);
-  }
+  await api.post(`/payment-methods/${method.id}/default`);
+  toast(`${methodName(method)} is the default now. What was given up with another one is tried again with it.`, { tone: "good" });
   invalidate(["payment-methods"]);
 }
 

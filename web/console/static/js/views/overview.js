@@ -149,7 +149,7 @@ function drawnRetries({ number, soonest }, signal) {
     return h(
       "li",
       null,
-      h("a", { href: href(`/payments/${each.transaction_id}`) }, h("strong", { class: "number" }, money(each.amount, each.currency)), ` ${each.invoice_number}`),
+      h("a", { href: href(`/payments/${each.transaction_id}`) }, h("strong", { class: "number" }, money(each.amount, each.currency)), ` ${each.invoice_number}`, companyId() === null ? ` of ${each.company_name}` : null),
       h("span", { class: "quiet", title: dateTime(each.next_retry_at) }, left.node),
     );
   });

@@ -8,6 +8,7 @@ import { href } from "../router.js";
 import { field, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
 import { table } from "../ui/table.js";
+import { toastError } from "../ui/toasts.js";
 
 const TYPING_MS = 300;
 const SECOND_MS = 1000;
@@ -238,6 +239,8 @@ export function button(name, text, act, props) {
     node.setAttribute("aria-busy", "true");
     try {
       await act(event);
+    } catch (error) {
+      toastError(error);
     } finally {
       node.removeAttribute("aria-busy");
     }
