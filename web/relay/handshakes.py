@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEAD_S = 5.0
+HEAD_S = 10.0
 LINGER_S = 2.0
 MAX_HEAD_BYTES = 16 << 10
 RECEIVE_BYTES = 8 << 10
@@ -67,6 +67,8 @@ class RelayWorker(ThreadWorker):  # type: ignore[misc]
         relay: Relay = self.wsgi.extensions["relay"]
         relay.start()
         super().run()
+        if self.nr_conns:
+            log.warning("%d handshakes were cut off", self.nr_conns)
         relay.leave()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  gunicorn's own

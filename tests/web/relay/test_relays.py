@@ -105,6 +105,8 @@ def test_nothing_is_left_of_200_who_came_and_went(system, owner, other):
             answer.peer.sock.close()
     # Connections to servers may come and go; of those who came none is left.
     wait_for(lambda: sockets(part) <= before + 20)
+    part.stop()
+    assert "handshakes were cut off" not in part.said
 
 
 def is_hung_up(sock: socket.socket) -> bool:
