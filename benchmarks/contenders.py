@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from benchmarks.processes import bench_python
 from benchmarks.report import FOLDER
+from models.ids import new_id
 from sandbox.children import Child, free_port, last_lines
 from tests.system import System
 
@@ -32,6 +33,8 @@ class Contender:
 
     def __init__(self, name: str, argv: Sequence[str | Path], **environ: str) -> None:
         self.name = name
+        # Of its own: all run at once, and nobody else is to have work with what it delivers.
+        self.companies = [str(new_id()) for _ in range(COMPANIES)]
         self.port = free_port()
         self._argv = [*argv, str(self.port)]
         self._environ = environ
@@ -58,9 +61,12 @@ class Contender:
         """Return the pid of the process that started the others, if any."""
         return self._child.pid
 
-    def groups(self, companies: Sequence[str], clients: int) -> list[dict[str, Any]]:
-        """Return how `clients` of each company knock."""
-        return [{"path": f"/ws/{name}", "headers": [], "clients": clients} for name in companies]
+    def groups(self, clients: int, *, companies: int = COMPANIES) -> list[dict[str, Any]]:
+        """Return how `clients` of each of so many companies knock."""
+        return [{**self._way_in(name), "clients": clients} for name in self.companies[:companies]]
+
+    def _way_in(self, company: str) -> dict[str, Any]:
+        return {"path": f"/ws/{company}", "headers": []}
 
     def stop(self) -> None:
         """End it."""
@@ -78,6 +84,7 @@ class Ours(Contender):
         self.name = "ours"
         self._system = system
         self._tokens = tokens
+        self.companies = list(tokens)
         self.port = int(system.environ["RELAY_PORT"])
 
     def start(self, system: System) -> Self:
@@ -90,19 +97,10 @@ class Ours(Contender):
         """Return gunicorn's."""
         return self._system.relay.pid
 
-    def groups(self, companies: Sequence[str], clients: int) -> list[dict[str, Any]]:
-        """Return how `clients` of each company knock: as a client that is no browser."""
-        return [
-            {
-                "path": "/ws",
-                "headers": [
-                    f"Authorization: Bearer {self._tokens[name]}",
-                    "Sec-WebSocket-Protocol: paybeat.v1",
-                ],
-                "clients": clients,
-            }
-            for name in companies
-        ]
+    def _way_in(self, company: str) -> dict[str, Any]:
+        # As a client that is no browser.
+        token = f"Authorization: Bearer {self._tokens[company]}"
+        return {"path": "/ws", "headers": [token, "Sec-WebSocket-Protocol: paybeat.v1"]}
 
     def stop(self) -> None:
         """End it."""
