@@ -238,7 +238,7 @@ def test_a_hundred_events_a_second_ask_and_draw_a_few_times(bench):
                 show: (events) => drawn.push(events.length),
                 setTimer: clock.setTimer,
             });
-            for (let n = 0; n < 300; n += 1) {
+            for (let n = 0; n < 1000; n += 1) {
                 gathering.hear([{id: `e-${n}`, type: "payment.succeeded", data: {}}]);
                 await clock.pass(10);
             }
@@ -247,9 +247,10 @@ def test_a_hundred_events_a_second_ask_and_draw_a_few_times(bench):
             return [payments, drawn.length, drawn.reduce((a, b) => a + b)];
         }"""
     )
-    assert asked <= 4
-    assert drawn <= 13
-    assert shown == 300
+    # At 0, 1, 3, 7 and 11 s, of 10 s of events.
+    assert asked == 5
+    assert drawn <= 41
+    assert shown == 1000
 
 
 def test_one_event_is_asked_about_at_once(bench):

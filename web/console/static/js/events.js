@@ -19,9 +19,12 @@ import { store } from "./store.js";
  */
 
 const FEED = 200;
-// The feed is drawn at most this often, and queries are asked at most this often.
+// The feed is drawn at most this often.
 const SHOW_MS = 250;
+// Queries are asked at most this often; where events do not end ever more seldom, down to the
+// longest: all of a company's people and programs have one rate limit.
 const ASK_MS = 1000;
+const LONGEST_ASK_MS = 4000;
 
 const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"], ["webhook-events"]];
 
@@ -32,7 +35,7 @@ const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"], ["
  * @type {Record<string, string[][]>}
  */
 export const TOUCHES = {
-  "payment.": [...ABOUT_PAYMENTS, ["refunds"], ["payment-methods"]],
+  "payment.": [...ABOUT_PAYMENTS, ["payment-methods"], ["reviews"], ["dead-letters"]],
   "invoice.": [["invoices"], ["overview"], ["payments"], ["disputes"]],
   "module.": [["subscriptions"], ["overview"], ["modules"]],
   "user.": [["presence"]],
@@ -65,6 +68,7 @@ export function createGathering({
   let touched = new Map();
   let isShowing = false;
   let isAsking = false;
+  let pauseMs = ASK_MS;
 
   function showSoon() {
     if (!isShowing) {
@@ -86,7 +90,11 @@ export function createGathering({
 
   /** The first is asked at once, for one event is what a person waits for. */
   function askSoon() {
-    if (isAsking || touched.size === 0) {
+    if (isAsking) {
+      return;
+    }
+    if (touched.size === 0) {
+      pauseMs = ASK_MS;
       return;
     }
     isAsking = true;
@@ -94,7 +102,8 @@ export function createGathering({
     setTimer(() => {
       isAsking = false;
       askSoon();
-    }, ASK_MS);
+    }, pauseMs);
+    pauseMs = Math.min(LONGEST_ASK_MS, pauseMs * 2);
   }
 
   return {
