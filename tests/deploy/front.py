@@ -42,6 +42,12 @@ def stranger() -> str:
     return str(IPv4Address(next(_addresses)))
 
 
+def nginx() -> str:
+    """Return nginx's path; without one the test is skipped."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return found or pytest.skip("nginx is not installed (apt install nginx-light)")
+
+
 class Front:
     """nginx on ports of its own.
 
@@ -97,10 +103,7 @@ class Front:
         ]
 
     def __enter__(self) -> Self:
-        found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if found is None:
-            pytest.skip("nginx is not installed (apt install nginx-light)")
-        argv = [found, "-c", self.conf, "-p", self.folder, "-g", "daemon off;"]
+        argv = [nginx(), "-c", self.conf, "-p", self.folder, "-g", "daemon off;"]
         with (self.folder / "nginx.log").open("wb") as output:
             self._child = Child([*argv, "-e", self.folder / "error.log"], output=output)
         wait_for(self._is_up)

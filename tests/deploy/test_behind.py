@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from models.tenants import User
 from sandbox.children import LOOPBACK, free_port
-from tests.deploy.front import NAME, Caller, Front, stranger
+from tests.deploy.front import NAME, Caller, Front, nginx, stranger
 from tests.system import PASSWORD, WEBHOOK_SECRET, Part, System
 from tests.web.relay.peer import Peer
 from tests.web.webhooks.door import signature
@@ -69,6 +69,7 @@ def hears(peer: Peer, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory, database_url) -> Iterator[House]:
+    nginx()  # all else would be started for nothing
     folder = tmp_path_factory.mktemp("behind")
     environ = {
         "TRUSTED_PROXIES": "1",
