@@ -10,6 +10,7 @@
  * One fetch at a time a key, however many watch. Nobody watching any more: it is aborted.
  */
 
+import { Asked } from "./asked.js";
 import { store } from "./store.js";
 
 /** @typedef {readonly any[]} Key text, numbers, or plain objects such as filters */
@@ -37,24 +38,9 @@ import { store } from "./store.js";
  * @property {() => Promise<void>} refetch
  */
 
-/** @typedef {(context: {signal: AbortSignal}) => Promise<any>} Fetcher */
+/** @typedef {import("./asked.js").Entry} Entry */
+/** @typedef {import("./asked.js").Fetcher} Fetcher */
 
-/**
- * What is known of a key; lies in the store.
- *
- * @typedef {object} Entry
- * @property {Key} key
- * @property {any} data
- * @property {any} error
- * @property {number} updatedAt
- * @property {boolean} isFetching
- * @property {boolean} isInvalid
- */
-
-const STALE_MS = 30_000;
-const RETRIES = 3;
-const RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 15_000;
 // Known and unwatched keys that are kept for who comes back.
 const KEPT = 100;
 const UNKNOWN = Object.freeze({
@@ -74,155 +60,6 @@ const REAL = {
   isOnline: () => navigator.onLine,
   isVisible: () => document.visibilityState === "visible",
 };
-
-/** One key with its fetcher, its watchers and what it is doing. */
-class Asked {
-  /**
-   * @param {ReturnType<typeof createQueries>["core"]} core
-   * @param {string} id
-   * @param {Key} key
-   * @param {Fetcher} fetcher
-   * @param {{staleMs?: number}} options
-   */
-  constructor(core, id, key, fetcher, options) {
-    this.core = core;
-    this.id = id;
-    this.key = key;
-    this.fetcher = fetcher;
-    this.staleMs = options.staleMs ?? STALE_MS;
-    /** @type {Set<object>} */
-    this.watchers = new Set();
-    /** @type {AbortController | null} */
-    this.controller = null;
-    /** @type {Promise<void> | null} */
-    this.running = null;
-    /** @type {any} */
-    this.timer = null;
-    this.failures = 0;
-    this.askedAt = 0;
-    this.mustAskAgain = false;
-    this.waitsForNetwork = false;
-  }
-
-  /** @returns {Entry} */
-  get entry() {
-    return this.core.entryOf(this.id);
-  }
-
-  get isStale() {
-    const { updatedAt, isInvalid } = this.entry;
-    return isInvalid || updatedAt === 0 || this.core.env.now() - updatedAt >= this.staleMs;
-  }
-
-  /** Ask now; who asks meanwhile waits for the same answer. */
-  fetch() {
-    if (this.running === null) {
-      this.stopTimer();
-      const running = this.run().finally(() => {
-        // Unless it was aborted, and another runs by now.
-        if (this.running === running) {
-          this.running = null;
-          this.askAgain();
-        }
-      });
-      this.running = running;
-    }
-    return this.running;
-  }
-
-  async run() {
-    const controller = new AbortController();
-    this.controller = controller;
-    this.askedAt = this.core.env.now();
-    this.mustAskAgain = false;
-    this.waitsForNetwork = false;
-    this.core.patch(this, { isFetching: true });
-    try {
-      const data = await this.fetcher({ signal: controller.signal });
-      if (!controller.signal.aborted) {
-        this.succeed(data);
-      }
-    } catch (error) {
-      if (!controller.signal.aborted) {
-        this.fail(error);
-      }
-    } finally {
-      if (this.controller === controller) {
-        this.controller = null;
-      }
-    }
-  }
-
-  succeed(/** @type {any} */ data) {
-    this.failures = 0;
-    this.core.patch(this, {
-      data,
-      error: null,
-      updatedAt: this.core.env.now(),
-      isFetching: false,
-      // Asked before something changed: the answer may be from before it.
-      isInvalid: this.mustAskAgain,
-    });
-  }
-
-  fail(/** @type {any} */ error) {
-    this.failures += 1;
-    this.waitsForNetwork = Boolean(error?.isPassing);
-    const willRetry = this.waitsForNetwork && this.failures <= RETRIES && this.watchers.size > 0;
-    if (willRetry && this.core.env.isOnline()) {
-      const full = Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** (this.failures - 1));
-      const least = (error.retryAfterS ?? 0) * 1000;
-      const ms = least + full * (0.5 + 0.5 * this.core.env.random());
-      this.timer = this.core.env.setTimer(() => void this.fetch(), ms);
-    } else {
-      this.core.patch(this, { error, isFetching: false });
-    }
-  }
-
-  askAgain() {
-    if (this.mustAskAgain && this.timer === null) {
-      this.askIfLooked();
-    }
-  }
-
-  /** What is known may have changed: ask again if anybody looks. */
-  invalidate() {
-    this.core.patch(this, { isInvalid: true });
-    if (this.running !== null) {
-      this.mustAskAgain = true;
-    } else {
-      this.askIfLooked();
-    }
-  }
-
-  askIfLooked() {
-    if (this.watchers.size > 0 && this.core.env.isVisible()) {
-      this.failures = 0;
-      void this.fetch();
-    }
-  }
-
-  /** The network is back, or somebody looks again. */
-  wake() {
-    if (this.isStale || this.entry.error || this.waitsForNetwork) {
-      this.askIfLooked();
-    }
-  }
-
-  abort() {
-    this.stopTimer();
-    this.mustAskAgain = false;
-    this.controller?.abort();
-    this.controller = null;
-    // The aborted run ends by itself; whoever comes meanwhile must not wait for it.
-    this.running = null;
-  }
-
-  stopTimer() {
-    this.core.env.clearTimer(this.timer);
-    this.timer = null;
-  }
-}
 
 /**
  * Return queries over a store; the page has one (below), tests make their own.
