@@ -95,10 +95,11 @@ class House:
         return [self.relay(name) for name in names]
 
     def stop(self) -> None:
-        for relay in self._relays.values():
-            relay.part.signal(signal.SIGTERM)
-        for relay in self._relays.values():
-            relay.part.stop()
+        running = [relay.part for relay in self._relays.values() if relay.part.is_running]
+        for part in running:
+            part.signal(signal.SIGTERM)
+        for part in running:
+            part.stop()
 
     def people(self, count: int, *, company_id: UUID | None = None) -> list[Person]:
         """Return people of a company, signed in; of a new one unless it is given."""
