@@ -150,7 +150,15 @@ def test_people_are_led_to_the_console_and_programs_are_not(browser):
 
 @pytest.mark.parametrize(
     "name",
-    ["static/../__init__.py", "static/none.js", "static/js", "static/%2e%2e/places.py", "a.txt"],
+    [
+        "static/../__init__.py",
+        "static/none.js",
+        "static/js",
+        "static/%2e%2e/places.py",
+        "static/%00.js",
+        f"static/{'a' * 300}.js",
+        "a.txt",
+    ],
 )
 def test_what_is_no_part_of_the_page_is_not_found(browser, name):
     problem_of(browser.get(f"/console/{name}"), 404, "not-found")

@@ -83,8 +83,8 @@ def sign_out() -> Response:
 
 def _file(name: str) -> Response:
     content_type = TYPES.get(PurePosixPath(name).suffix)
-    path = (FOLDER / name).resolve()
-    if content_type is None or not path.is_relative_to(FOLDER.resolve()) or not path.is_file():
+    path = FOLDER / name
+    if content_type is None or not _is_part(path):
         raise Problem("not-found")
     content = path.read_bytes()
     answer = Response(content, content_type=content_type)
@@ -94,3 +94,11 @@ def _file(name: str) -> Response:
     answer.set_etag(sha256(content).hexdigest()[:32])
     answer.make_conditional(request)
     return answer
+
+
+def _is_part(path: Path) -> bool:
+    try:
+        return path.is_file() and path.resolve().is_relative_to(FOLDER.resolve())
+    except (OSError, ValueError):
+        # A name that no file can have: too long, or with a zero byte.
+        return False

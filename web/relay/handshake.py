@@ -94,8 +94,7 @@ def _check_origin() -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in settings().allowed_origins:
         return
-    parts = urlsplit(origin)
     own = urlsplit(request.host_url)
-    beside = f"{own.hostname}:{settings().port}"
-    if parts.scheme not in {"http", "https"} or parts.netloc not in {own.netloc, beside}:
+    hosts = {own.netloc, f"{own.hostname}:{settings().port}"}
+    if origin not in {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}:
         raise Problem("forbidden", "Pages of this origin may not connect; RELAY_ORIGINS names who.")
