@@ -57,7 +57,6 @@ class Reader:
                 self.take_position(message)
             elif message["type"] == "relay.gap":
                 self.has_gap = True
-                print("GAP")
                 self.peer.say(type="resume", since=str(self.place))
         self.peer.heard.clear()
 
