@@ -147,6 +147,7 @@ def _shown(path: Path) -> str:
 def _show(places: Places, logins: list[str]) -> None:
     environ = places.environ
     rows = [
+        ("Console", f"{places.site}/console", "sign in with a login below"),
         ("API", places.site, "its description at /docs"),
         ("Relay", places.relay, "WebSockets at /ws (docs/relay.md)"),
         ("Flower", f"http://{LOOPBACK}:{environ['FLOWER_PORT']}", "login by FLOWER_LOGIN"),
