@@ -155,6 +155,9 @@ class CatchUp:
         return channel.ring.after(catching.next - 1)
 
     def _ask(self, channel: Channel, client: Client, catching: Catching) -> None:
+        if not catching.is_known:
+            # A few who ask for all the past again and again would keep the process busy.
+            client.allowance -= channel.ring.bounds.inbound_read
         catching.is_reading = True
         seq, place = catching.next - 1, channel.place
         if seq not in channel.reads and place is not None:

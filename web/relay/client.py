@@ -41,6 +41,7 @@ class Bounds:
         heartbeat_s: how often each client is pinged.
         stuck_s: how long a client may take nothing of what waits for it.
         inbound_burst: frames that a client may send at once; `inbound_per_s` come back a second.
+        inbound_read: as how many frames it counts to resume from where the stream must be read.
         closing_s: how long a client may take over the closing handshake.
         ring_messages: how many past messages of a channel are held, of at most `ring_bytes`.
         empty_s: how long a channel that nobody hears is kept.
@@ -53,6 +54,7 @@ class Bounds:
     inbound_bytes: int = 16 << 10
     inbound_burst: int = 40
     inbound_per_s: float = 10.0
+    inbound_read: int = 10
     closing_s: float = 5.0
     ring_messages: int = 256
     ring_bytes: int = 256 << 10

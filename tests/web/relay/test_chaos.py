@@ -88,7 +88,7 @@ def server(fresh_valkey):
 def reactor(server):
     feed = RedisFeed(Channels(server.url), quiet_s=0.5, linger_s=0.05)
     # Little is kept, so that much is read from the stream.
-    bounds = Bounds(ring_messages=8, queue_messages=8, inbound_burst=10_000, stuck_s=600)
+    bounds = Bounds(ring_messages=8, queue_messages=8, inbound_burst=1_000_000, stuck_s=600)
     reactor = Reactor(feed, bounds=bounds)
     feed.start(reactor)
     reactor.start()

@@ -313,7 +313,7 @@ class Follower:
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_in_whatever_order_everyone_hears_everything(make_house, seed):
     chance = random.Random(seed)
-    house = make_house(queue_messages=4, ring_messages=6, inbound_burst=10_000)
+    house = make_house(queue_messages=4, ring_messages=6, inbound_burst=1_000_000)
     house.feed.write(10)
     house.feed.holds_reads = True
     house.welcome()

@@ -102,12 +102,25 @@ def test_who_speaks_within_the_rate_may_speak_for_ever(house):
 
 def test_who_was_quiet_for_long_may_not_say_all_of_it_at_once(house):
     peer = house.welcome()
+    # A pong is one more that it says, and a heartbeat may be due.
+    peer.answers = False
     house.clock.now += 1000
     for number in range(1, 41):
         peer.say(type="ping")
         peer.until(lambda p, n=number: len(p.of("relay.pong")) == n)
     peer.say(type="ping")
     assert peer.end() == (4104, "too many messages")
+
+
+def test_who_asks_for_all_the_past_again_and_again_is_closed(house):
+    house.feed.write(5)
+    peer = house.welcome()
+    for number in range(1, 5):
+        peer.say(type="resume", since="a1-0")
+        peer.until(lambda p, n=number: len(p.seqs) == n * 5)
+    peer.say(type="resume", since="a1-0")
+    assert peer.end() == (4104, "too many messages")
+    assert len(house.feed.asked) == 4
 
 
 def test_pongs_do_not_pile_up_for_who_does_not_read(make_house):
