@@ -95,6 +95,9 @@ class PresenceWatcher:
             self._presence.let_go(list(self._held.values()), grace_s=grace_s)
         except CacheAway:
             log.warning("Redis is away; who was here expires by itself")
+        except Exception:
+            # They are still to be told to come back.
+            log.exception("presence could not be let go of; who was here expires by itself")
 
     # Everything below runs in the thread.
 

@@ -174,6 +174,15 @@ def test_a_relay_that_leaves_takes_nobody_offline_who_comes_back(relay, channels
     assert online(channels) == {ANN}
 
 
+def test_a_redis_that_refuses_keeps_no_relay_from_leaving(relay, channels, caplog):
+    watcher = relay()
+    watcher.joined(tab(ANN))
+    wait_for(lambda: watcher._held)
+    channels.do(lambda r: r.set("presence:expiry", "no set"))
+    watcher.stop()
+    assert "could not be let go of" in caplog.text
+
+
 def test_after_a_flush_who_is_here_is_present_again_without_an_event(relay, channels):
     # Far from its next refresh: it notices by itself.
     watcher = relay(refresh_s=AGES_S)
