@@ -82,9 +82,9 @@ def limits() -> Limits:
     return Limits()
 
 
-def hit_company_limit(company_id: UUID) -> None:
-    """Count one request of a company's."""
-    limits().hit("company", settings().rate_limit, str(company_id))
+def hit_company_limit(who: UUID) -> None:
+    """Count one request of a company's programs, or of a user's."""
+    limits().hit("company", settings().rate_limit, str(who))
 
 
 def hit_login_limits(*, email: str, address: str) -> None:

@@ -234,3 +234,13 @@ def test_no_module_makes_markup_of_text_or_names_another_host():
             # A name, which nobody asks for anything.
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
             assert not forbidden.search(text), path.relative_to(FOLDER)
+
+
+def test_people_at_the_console_take_no_requests_from_their_companys_programs(
+    use, visitor, signed_in, person
+):
+    program = visitor.sign_in(person.email)
+    use(rate_limit="2 per minute")
+    asked = [signed_in.get(INVOICES).status_code for _ in range(3)]
+    assert asked == [200, 200, 429]
+    assert [program.get(INVOICES).status_code for _ in range(3)] == [200, 200, 429]
