@@ -60,8 +60,9 @@ bench: setup-dev  ## Measure, side by side with the peers
 docs: setup-dev  ## Draw the state machines and tables into docs/payments.md
 	@$(BIN)/python -m docs.generate
 
-chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it ended), 20 restarts
+chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it ended), 20 restarts, relays
 	@PAYBEAT_RESTARTS=20 $(BIN)/python -m pytest tests/faults/test_restarts.py
+	@PAYBEAT_RELAY_LONG=1 $(BIN)/python -m pytest tests/faults/relay
 	@$(BIN)/python -m tests.simulation.chaos --histories $(HISTORIES) --processes $(TEST_PROCESSES)
 
 clean:  ## Remove what the other commands made, the virtual environment included

@@ -66,6 +66,8 @@ class Ear:
         # A gap was told and not filled; one was told since the connection began.
         self.has_gap = self.had_gap = False
         self.is_upgraded = self.is_greeted = False
+        # Why it was told to fetch anew.
+        self.reasons: Counter[str] = Counter()
         # How its connections ended: the codes, None for without a word.
         self.ends: list[int | None] = []
         self.waits_ms: list[int] = []
@@ -316,6 +318,7 @@ class Crowd:
                 self._go_on(ear, data["position"])
         elif kind == "relay.refetch":
             ear.refetches += 1
+            ear.reasons[data["reason"]] += 1
             ear.has_gap = False
             self._go_on(ear, data["position"])
         elif kind == "relay.gap":

@@ -33,7 +33,7 @@ ACTS = ["kill", "flush", "save", "restart", "relay"]
 LONG_ACTS = ["leave", "hang"]
 SEEDS = 10 if IS_LONG else 1
 CLIENTS = 30
-LARGE = 30_000
+LARGE = 60_000
 # So that who reads nothing soon has more waiting than may wait.
 
 
@@ -49,7 +49,7 @@ class Speaker:
         `owe` is for what must not be.
         """
         count = self.chance.randint(1, 6)
-        sizes = [LARGE if self.chance.random() < 0.2 else 100 for _ in range(count)]
+        sizes = [LARGE if self.chance.random() < 0.4 else 100 for _ in range(count)]
         bodies = [b'{"type":"invoice.updated","data":"%s"}' % (b"x" * size) for size in sizes]
         self.said += self.house.say(channel, bodies) * count
 
@@ -119,10 +119,8 @@ class Chaos:
         ears = self.crowd.ears
         ends = Counter(end for ear in ears for end in ear.ends)
         told = f"{self.speaker.said} events to {len(ears)} clients, connections ended {dict(ends)}"
-        return (
-            f"{told}, {sum(e.refetches for e in ears)} told to fetch, {sum(e.gaps for e in ears)}"
-            " gaps filled"
-        )
+        fetches = dict(sum((ear.reasons for ear in ears), Counter()))
+        return f"{told}, told to fetch for {fetches}, {sum(ear.gaps for ear in ears)} gaps"
 
 
 @pytest.fixture
