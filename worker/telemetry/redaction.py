@@ -154,6 +154,8 @@ SHAPES = (
         rf"\1_{REDACTED}",
     ),
     Shape(("tok_",), re.compile(r"tok_[A-Za-z0-9_]{3,}")),
+    # A way into the relay, as a browser shows it among its subprotocols.
+    Shape(("ticket.",), re.compile(r"\bticket\.[A-Za-z0-9_-]{32,}"), f"ticket.{REDACTED}"),
     Shape(("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{2,600}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*")),
     Shape(("sg.",), re.compile(r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
     Shape(("a21a",), re.compile(r"A21A[A-Za-z0-9_-]{16,}")),

@@ -151,6 +151,7 @@ def test_any_plain_value_is_taken_and_can_be_written(value):
         ('Authorization: Digest a="x", b="y"\nnext', f"Authorization: {REDACTED}\nnext"),
         ("sent Bearer abc.def", f"sent Bearer {REDACTED}"),
         ("pi_3Mabc_secret_XYZ123 ok", f"pi_3Mabc_secret_{REDACTED} ok"),
+        (f"paybeat.v1, ticket.{'aB_-' * 10}", f"paybeat.v1, ticket.{REDACTED}"),
         (f"3-{CARD} 12/27", f"3-{REDACTED} 12/27"),
         ("4242 4242 4242 4242 12/27", f"{REDACTED} 12/27"),
         ('{"cvc":123,"id":5}', f'{{"cvc":{REDACTED},"id":5}}'),
