@@ -66,6 +66,8 @@ def test_who_reads_by_dribs_gets_whole_messages(house):
         assert peer.read(random.Random(4).randrange(1, 999))
     assert peer.seqs == list(range(1, 121))
     wait_for(lambda: house.reactor._outbound.slow == {})
+    # Watched for room for ever, a socket that has it would keep the reactor turning.
+    wait_for(lambda: house.ready() == [])
 
 
 def test_three_stalled_readers_of_a_hundred_change_nothing_for_the_rest(make_house):
