@@ -44,7 +44,7 @@ globalThis.play = {
   async relay(given = {}) {
     const { Connection } = await import("/console/static/js/relay/connection.js");
     const clock = play.clock();
-    const told = { events: [], refetches: [], states: [], sent: [], urls: [], closed: [] };
+    const told = { events: [], refetches: [], spreads: [], states: [], sent: [], urls: [], closed: [] };
     const relay = { clock, told, tickets: 0, failing: null, socket: null };
     relay.connection = new Connection({
       openSocket(url, protocols) {
@@ -68,7 +68,10 @@ globalThis.play = {
       clock,
       random: () => 1,
       onEvents: (events) => told.events.push(...events.map((event) => event.id)),
-      onRefetch: (reason) => told.refetches.push(reason),
+      onRefetch(reason, spreadMs) {
+        told.refetches.push(reason);
+        told.spreads.push(spreadMs);
+      },
       onStatus: ({ state, until }) => told.states.push(until ? `${state} ${until - clock.now()}` : state),
       ...given,
     });

@@ -65,22 +65,25 @@ def test_it_resumes_where_it_was_and_takes_what_it_missed(bench):
 
 
 @pytest.mark.parametrize(
-    ("told", "reasons"),
+    ("told", "reason", "spread_ms"),
     [
-        ('r.say("relay.refetch", {reason: "trimmed", position: "e1-90"})', ["begin", "trimmed"]),
-        ('r.event("e2-91")', ["begin", "epoch"]),
+        ('"relay.refetch", {reason: "trimmed", position: "e1-90"}', "trimmed", 0),
+        ('"relay.refetch", {reason: "epoch", position: "e2-91", spread_ms: 700}', "epoch", 700),
+        (None, "epoch", 0),
     ],
 )
-def test_what_cannot_be_told_any_more_is_a_refetch(bench, told, reasons):
-    refetches, position = bench.evaluate(
+def test_what_cannot_be_told_any_more_is_a_refetch(bench, told, reason, spread_ms):
+    told = f"r.say({told})" if told else 'r.event("e2-91")'
+    refetches, spreads, position = bench.evaluate(
         f"""async () => {{
             const r = await play.relay();
             await r.live();
             {told};
-            return [r.told.refetches, r.connection.position];
+            return [r.told.refetches, r.told.spreads, r.connection.position];
         }}"""
     )
-    assert refetches == reasons
+    assert refetches == ["begin", reason]
+    assert spreads == [0, spread_ms]
     assert position in {"e1-90", "e2-91"}
 
 
@@ -238,3 +241,18 @@ def test_no_hello_is_no_connection(bench):
             return r.told.states.at(-1);
         }"""
     ) == ("waiting 1000")
+
+
+def test_every_tab_is_told_over_how_long_to_fetch_anew(bench):
+    assert bench.evaluate(
+        """async () => {
+            const {Hub} = await import("/console/static/js/relay/hub.js");
+            const posted = [];
+            const post = (message) => posted.push(message);
+            const hub = new Hub({getTicket: () => new Promise(() => {}), post});
+            const data = {reason: "epoch", position: "e2-4", spread_ms: 700};
+            hub.connection.hear(JSON.stringify({type: "relay.refetch", data}));
+            hub.stop();
+            return posted[0];
+        }"""
+    ) == {"type": "refetch", "reason": "epoch", "position": "e2-4", "spreadMs": 700}

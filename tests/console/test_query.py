@@ -264,3 +264,26 @@ def test_one_event_is_asked_about_at_once(bench):
             return asked;
         }"""
     ) == ["presence"]
+
+
+def test_what_all_pages_ask_anew_is_spread_and_not_fresh_meanwhile(bench):
+    assert run(
+        bench,
+        """
+        q.seen(q.ask("watched"));
+        await q.answer("watched", "old");
+        const left = q.seen(q.ask("known"));
+        await q.answer("known", "old");
+        left.stop();
+        q.seen(q.ask("running"));
+        q.invalidate([], {spreadMs: 4000});
+        await q.answer("running", "from before");
+        const stale = ["watched", "running"].map((name) => q.ask(name).get().isStale);
+        const come = q.seen(q.ask("known"));
+        await q.answer("known", "new");
+        await q.clock.pass(3999);
+        const before = ["watched", "running", "known"].map(q.asked);
+        await q.clock.pass(1);
+        return [stale, come.renders[0][3], before, ["watched", "running", "known"].map(q.asked)];
+        """,
+    ) == [[True, True], True, [1, 1, 2], [2, 2, 2]]

@@ -68,8 +68,14 @@ class CatchUp:
         else:
             self._begin(channel, client, catching, now)
 
-    def refetch(self, channel: Channel, client: Client, reason: str, now: float) -> None:
-        """Tell the client that what it lacks cannot be told, and make it live."""
+    def refetch(
+        self, channel: Channel, client: Client, reason: str, now: float, spread_ms: int = 0
+    ) -> None:
+        """Tell the client that what it lacks cannot be told, and make it live.
+
+        Args:
+            spread_ms: over how long all who are told so now shall fetch anew.
+        """
         place = channel.place
         if place is None:
             return
@@ -80,7 +86,7 @@ class CatchUp:
             client.catching.is_begun = False
             self._outbound.push(client, self._greeting(client.catching, place), now)
             self._join(channel, client)
-        self._outbound.push(client, [notices.refetch(place, reason)], now)
+        self._outbound.push(client, [notices.refetch(place, reason, spread_ms)], now)
 
     def reset(self, channel: Channel) -> None:
         """Expect no answer any more to what was asked about the channel."""

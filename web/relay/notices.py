@@ -24,9 +24,14 @@ def hello(position: Place, *, is_resumed: bool, heartbeat_s: float) -> bytes:
     )
 
 
-def refetch(position: Place, reason: str) -> bytes:
-    """Tell that what was missed cannot be told: messages go on after the position."""
-    return _notice("relay.refetch", reason=reason, position=str(position))
+def refetch(position: Place, reason: str, spread_ms: int = 0) -> bytes:
+    """Tell that what was missed cannot be told: messages go on after the position.
+
+    Args:
+        spread_ms: over how long those who are told so together shall fetch anew.
+    """
+    spread = {"spread_ms": spread_ms} if spread_ms else {}
+    return _notice("relay.refetch", reason=reason, position=str(position), **spread)
 
 
 def gap(epoch: str, after: int, through: int) -> bytes:

@@ -13,7 +13,7 @@ from web.relay.limits import Limits
 from web.relay.lives import Lives
 from web.relay.meter import Meter
 from web.relay.presence import PresenceWatcher
-from web.relay.reactor import Reactor
+from web.relay.reactor import LONGEST_SPREAD_S, RETURNS_PER_S, Reactor
 from worker.channels import Place, channels
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 # Handshakes, servers, logs and what Python holds open.
 OTHER_DESCRIPTORS = 4_608
-# Who comes back is spread so that the other relays have this many handshakes a second more.
-RETURNS_PER_S = 500
-LONGEST_SPREAD_S = 10.0
 LEAVES_WITHIN_S = 5.0
 
 

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # How many sockets one turn handles: the rest has its turn, after the inbox.
 MOST_EVENTS: Final = 1024
+# What the relay makes many do at once, it spreads so that so many do it a second.
+RETURNS_PER_S: Final = 500
+LONGEST_SPREAD_S: Final = 10.0
 # Of sysexits: an internal software error.
 SOFTWARE: Final = 70
 
@@ -265,9 +268,12 @@ class Reactor(threading.Thread):
             return
         self._catch_up.reset(channel)
         channel.start(place)
+        # By all who are here: what happened to this channel happens to the others in this second.
+        together = min(len(self._connections.by_fd) / RETURNS_PER_S, LONGEST_SPREAD_S)
+        spread_ms = round(together * 1000)
         for client in [*channel.live.values(), *channel.catching.values()]:
             self._connections.safely(
-                client, self._catch_up.refetch, channel, client, reason, self._now
+                client, self._catch_up.refetch, channel, client, reason, self._now, spread_ms
             )
 
     def _told(

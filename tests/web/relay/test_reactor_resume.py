@@ -8,6 +8,7 @@ import pytest
 from tests.waiting import wait_for
 from tests.web.relay.past import House
 from tests.web.relay.peer import Peer
+from web.relay import reactor
 from web.relay.channel import Ring
 from web.relay.client import Bounds
 from web.relay.codec import closing
@@ -225,7 +226,8 @@ def test_a_new_epoch_is_told_to_all(house):
     for peer in (live, slow, catching):
         peer.until(lambda p: p.of("relay.refetch"))
         peer.until(lambda p: p.seqs[-2:] == [1, 2])
-        assert peer.of("relay.refetch") == [{"reason": "epoch", "position": "b2-0"}]
+        told = {"reason": "epoch", "position": "b2-0", "spread_ms": 6}
+        assert peer.of("relay.refetch") == [told]
         assert peer.heard[-3]["type"] == "relay.refetch"
     # The answer of the old epoch comes too late for anything.
     house.reactor.told(house.feed.asked[0][0], Place("a1", 2), [(3, b"{}")], Place("a1", 9), None)
@@ -259,7 +261,7 @@ def test_a_hole_that_the_feed_leaves_is_no_hole_for_clients(house):
     peer.until(hears(2))
     house.reactor.heard("c", house.feed.write(3)[2:])
     peer.until(lambda p: p.of("relay.refetch"))
-    assert peer.of("relay.refetch") == [{"reason": "lost", "position": "a1-5"}]
+    assert peer.of("relay.refetch") == [{"reason": "lost", "position": "a1-5", "spread_ms": 2}]
     house.reactor.heard("c", house.feed.after(3))
     house.feed.say()
     peer.until(hears(6))
@@ -274,7 +276,15 @@ def test_a_channel_opened_elsewhere_than_it_stood_is_to_be_fetched_again(house):
     house.reactor.opened("c", house.feed.place)
     peer.until(lambda p: p.of("relay.refetch"))
     assert peer.seqs == [1, 2]
-    assert peer.of("relay.refetch") == [{"reason": "lost", "position": "a1-4"}]
+    assert peer.of("relay.refetch") == [{"reason": "lost", "position": "a1-4", "spread_ms": 2}]
+
+
+def test_however_many_are_here_all_have_fetched_anew_within_ten_seconds(house, monkeypatch):
+    monkeypatch.setattr(reactor, "RETURNS_PER_S", 0.001)
+    peer = house.welcome()
+    house.feed.begin_anew("b2")
+    peer.until(lambda p: p.of("relay.refetch"))
+    assert peer.of("relay.refetch")[0]["spread_ms"] == 10_000
 
 
 class Follower:

@@ -46,6 +46,8 @@ export class Asked {
     this.failures = 0;
     this.askedAt = 0;
     this.mustAskAgain = false;
+    // What is being asked was so before something changed.
+    this.isSpoilt = false;
     this.waitsForNetwork = false;
   }
 
@@ -80,6 +82,7 @@ export class Asked {
     this.controller = controller;
     this.askedAt = this.core.env.now();
     this.mustAskAgain = false;
+    this.isSpoilt = false;
     this.waitsForNetwork = false;
     this.core.patch(this, { isFetching: true });
     try {
@@ -106,7 +109,7 @@ export class Asked {
       updatedAt: this.core.env.now(),
       isFetching: false,
       // Asked before something changed: the answer may be from before it.
-      isInvalid: this.mustAskAgain,
+      isInvalid: this.isSpoilt,
     });
   }
 
@@ -130,12 +133,17 @@ export class Asked {
     }
   }
 
-  /** What is known may have changed: ask again if anybody looks. */
-  invalidate() {
+  /** What is known, or being asked, may have changed. */
+  spoil() {
     this.core.patch(this, { isInvalid: true });
+    this.isSpoilt = this.running !== null;
+  }
+
+  /** Ask again what was spoilt, if anybody looks and it was not asked since. */
+  renew() {
     if (this.running !== null) {
-      this.mustAskAgain = true;
-    } else {
+      this.mustAskAgain ||= this.isSpoilt;
+    } else if (this.entry.isInvalid) {
       this.askIfLooked();
     }
   }

@@ -216,15 +216,25 @@ export function createQueries(over, given = {}) {
    * Mark what begins with `prefix` as stale; what is watched is asked again.
    *
    * @param {Key} prefix [] for everything
-   * @param {{askedBefore?: number}} [options] only what was last asked before that time
+   * @param {object} [options]
+   * @param {number} [options.askedBefore] only what was last asked before that time
+   * @param {number} [options.spreadMs] ask at some moment of that time: all pages do the same now
    */
-  function invalidate(prefix, { askedBefore = Infinity } = {}) {
+  function invalidate(prefix, { askedBefore = Infinity, spreadMs = 0 } = {}) {
     const begin = prefix.map((part) => JSON.stringify(part));
-    for (const one of [...asked.values()]) {
-      const begins = begin.every((part, n) => part === JSON.stringify(one.key[n]));
-      if (begins && one.askedAt < askedBefore) {
-        one.invalidate();
-      }
+    const spoilt = [...asked.values()].filter(
+      ({ key, askedAt }) =>
+        askedAt < askedBefore && begin.every((part, n) => part === JSON.stringify(key[n])),
+    );
+    // At once, whenever it is asked: who comes to look meanwhile does not take it for fresh.
+    for (const one of spoilt) {
+      one.spoil();
+    }
+    const renew = () => spoilt.filter((one) => asked.get(one.id) === one).forEach((one) => one.renew());
+    if (spreadMs > 0) {
+      env.setTimer(renew, env.random() * spreadMs);
+    } else {
+      renew();
     }
   }
 

@@ -165,10 +165,10 @@ function follow(name, company) {
     }
   }
 
-  /** @param {{reason: string, position: string | null}} told */
-  function begin({ reason, position }) {
+  /** @param {{reason: string, position: string | null, spreadMs?: number}} told */
+  function begin({ reason, position, spreadMs }) {
     last = placeOf(position);
-    invalidate([], reason === "begin" ? { askedBefore: Date.now() } : {});
+    invalidate([], reason === "begin" ? { askedBefore: Date.now() } : { spreadMs });
   }
 
   function take(/** @type {Happening[]} */ events) {

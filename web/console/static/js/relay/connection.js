@@ -27,7 +27,7 @@ import { judge, placeOf, textOf } from "./place.js";
  * @property {{now(): number, setTimer(run: () => void, ms: number): any, clearTimer(timer: any): void}} clock
  * @property {() => number} random
  * @property {(events: Happening[]) => void} onEvents
- * @property {(reason: string) => void} onRefetch
+ * @property {(reason: string, spreadMs: number) => void} onRefetch over how long all fetch anew
  * @property {(status: Status) => void} onStatus
  * @property {string | null} [since] the id of the last event that is known already
  * @property {boolean} [isOnline]
@@ -236,7 +236,7 @@ export class Connection {
   /** @type {Record<string, (data: any) => void>} */
   answers = {
     "relay.hello": (data) => this.greeted(data),
-    "relay.refetch": (data) => this.begin(data.position, data.reason),
+    "relay.refetch": (data) => this.begin(data.position, data.reason, data.spread_ms),
     "relay.gap": () => this.resume(),
     "relay.pong": () => {},
   };
@@ -255,11 +255,11 @@ export class Connection {
   }
 
   /** Go on from `position`; what was before it is not told. */
-  begin(/** @type {string | null} */ position, reason = "lost") {
+  begin(/** @type {string | null} */ position, reason = "lost", spreadMs = 0) {
     this.last = placeOf(position);
     this.isResuming = false;
     this.clearTimer("resume");
-    this.parts.onRefetch(reason);
+    this.parts.onRefetch(reason, spreadMs);
   }
 
   take(/** @type {Happening} */ event) {
@@ -296,7 +296,7 @@ export class Connection {
     this.resumedAt = this.parts.clock.now();
     const since = this.position;
     if (since === null) {
-      this.parts.onRefetch("lost");
+      this.parts.onRefetch("lost", 0);
     } else {
       this.send({ type: "resume", since });
     }

@@ -4,7 +4,8 @@
  *     {type: "state", status, position}       on joining, and when another begins to lead
  *     {type: "status", status}                whenever it changes
  *     {type: "events", events}                contiguous, gathered over a moment
- *     {type: "refetch", reason, position}     what was before `position` is not told; "begin": that
+ *     {type: "refetch", reason, position, spreadMs}
+ *                                             what was before `position` is not told; "begin": that
  *                                             is where it began to listen
  *     {type: "beat"}                          it is there
  *
@@ -51,10 +52,10 @@ export class Hub {
       since,
       isOnline,
       onEvents: (events) => this.gather(events),
-      onRefetch: (reason) => {
+      onRefetch: (reason, spreadMs) => {
         this.flush();
         this.kept = [];
-        this.post({ type: "refetch", reason, position: this.connection.position });
+        this.post({ type: "refetch", reason, position: this.connection.position, spreadMs });
       },
       onStatus: (status) => {
         this.flush();
