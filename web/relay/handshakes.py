@@ -8,7 +8,8 @@ What gunicorn's own `gthread` does not know or does not do for us:
   a request waits in the poller until its head is whole, and for `HEAD_S` at most;
 - lingering. Before it closes, it waits up to 2 s in its main thread for the other side; here that
   too waits in the poller;
-- going away: the relay tells everybody before the process ends.
+- going away: the relay tells everybody before the process ends. Handshakes may take until gunicorn
+  kills the process, so it waits for them only for a moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import threading
 import time
 from functools import partial
 from selectors import EVENT_READ
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 
 HEAD_S = 10.0
 LINGER_S = 2.0
+# Who is in the middle of a handshake as we stop may still come in, to be told at once.
+LEAVES_AFTER_S = 1.5
 MAX_HEAD_BYTES = 16 << 10
 RECEIVE_BYTES = 8 << 10
 # Accepted at a time: then those who have something to say have their turn.
@@ -61,14 +65,27 @@ class RelayWorker(ThreadWorker):  # type: ignore[misc]
         self._heads: dict[TConn, float] = {}
         self._goodbyes: dict[TConn, float] = {}
         self._accepts_from = 0.0
+        self._is_stopping = threading.Event()
+        self._is_over = threading.Event()
 
     def run(self) -> None:
         """Serve until told to stop, then have everybody come back elsewhere."""
         relay: Relay = self.wsgi.extensions["relay"]
         relay.start()
+        leaving = threading.Thread(
+            target=self._leave, args=[relay], name="relay-leaves", daemon=True
+        )
+        leaving.start()
         super().run()
         if self.nr_conns:
             log.warning("%d handshakes were cut off", self.nr_conns)
+        self._is_over.set()
+        self._is_stopping.set()
+        leaving.join()
+
+    def _leave(self, relay: Relay) -> None:
+        self._is_stopping.wait()
+        self._is_over.wait(LEAVES_AFTER_S)
         relay.leave()
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  gunicorn's own
@@ -147,6 +164,8 @@ class RelayWorker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """Let go of those who took too long; of those who have not even asked, once we stop."""
+        if not self.alive:
+            self._is_stopping.set()
         moment = time.monotonic()
         for waiting in (self._heads, self._goodbyes):
             is_over = waiting is self._heads and not self.alive

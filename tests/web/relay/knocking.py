@@ -56,15 +56,15 @@ def request(path: str, host: str, headers: dict[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def knock(
+def ask(
     url: str,
     *,
     ticket: str | None = None,
     token: str | None = None,
-    query: str = "",
+    query: str | None = "",
     protocols: str | None = SUBPROTOCOL,
     **headers: str | None,
-) -> Answer:
+) -> socket.socket:
     """Ask the relay at `url` for an upgrade; a header that is None is left out."""
     place = urlsplit(url)
     offered = ", ".join(filter(None, [protocols, f"ticket.{ticket}" if ticket else None]))
@@ -77,8 +77,13 @@ def knock(
     host = sent.pop("Host", None) or place.netloc
     sock = dial(url)
     given = {name: value for name, value in sent.items() if value is not None}
-    sock.sendall(request(f"/ws{query}", host, given))
-    return answer_of(sock)
+    sock.sendall(request(f"/ws{query or ''}", host, given))
+    return sock
+
+
+def knock(url: str, **asked: str | None) -> Answer:
+    """Ask as `ask` does, and return what the relay answers."""
+    return answer_of(ask(url, **asked))
 
 
 def answer_of(sock: socket.socket) -> Answer:

@@ -14,7 +14,7 @@ import requests
 from sandbox.children import LOOPBACK, free_port
 from tests.system import Part, System
 from tests.waiting import wait_for
-from tests.web.relay.knocking import answer_of, closed, dial, enter, knock, ticket_of
+from tests.web.relay.knocking import answer_of, ask, closed, dial, enter, knock, ticket_of
 from worker.channels import Channels
 
 pytestmark = pytest.mark.xdist_group("tests/web/relay")
@@ -224,6 +224,23 @@ def test_while_the_database_hangs_who_is_in_stays_and_others_are_told_to_wait(sy
     # 401: it had ended, though the answer was lost.
     wait_for(lambda: leaver.post("/api/v1/auth/logout").status in {204, 401})
     assert ends.end()[0] == 4001
+
+
+def test_who_is_in_is_told_to_come_back_however_long_handshakes_take(system, owner, other):
+    url, leaving = other(GUNICORN_CMD_ARGS="--threads 1")
+    peer = enter(url, token=owner.token)
+    os.kill(system.mariadb.pid, signal.SIGSTOP)
+    try:
+        system.redis.delete(*system.redis.keys("session:*"))
+        # One after the other each takes two seconds: longer than gunicorn waits.
+        knocking = [ask(url, token=owner.token) for _ in range(9)]
+        assert answer_of(knocking[0]).status == 101
+        leaving.signal(signal.SIGTERM)
+        told = peer.end()
+    finally:
+        os.kill(system.mariadb.pid, signal.SIGCONT)
+    assert told is not None, "cut without a word"
+    assert told[0] == 4200
 
 
 def test_what_the_relay_did_stands_in_its_metrics(system, owner, other):
