@@ -219,6 +219,22 @@ def test_the_page_is_told_where_its_neighbours_are(use):
     }
 
 
+@pytest.mark.parametrize(
+    "host", ["[", "a:b:c", "a\x00b", "a b", "[::zz]", "a'; script-src *", "\xfc"]
+)
+@pytest.mark.parametrize("path", ["/console", "/console/config.json"])
+def test_no_address_is_made_of_a_host_that_is_none(browser, path, host):
+    answer = browser.get(path, environ_overrides={"HTTP_HOST": host})
+    problem_of(answer, 400, "bad-request")
+    assert host not in answer.text
+
+
+def test_the_relay_is_at_the_host_that_was_asked(browser):
+    for host, own in {"[::1]:80": "[::1]", "Pay.example:8000": "pay.example"}.items():
+        answer = browser.get("/console/config.json", environ_overrides={"HTTP_HOST": host})
+        assert answer.json["relay_url"].startswith(f"ws://{own}:")
+
+
 def test_the_providers_themselves_are_no_stand_ins(use):
     use(stripe_api_base="https://api.stripe.com", paypal_api_base="")
     config = create_app().test_client().get("/console/config.json").json

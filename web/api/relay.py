@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Response, request
 from pydantic import BaseModel
 
+from web import hosts
 from web.auth import allowed, caller
 from web.problems import Problem, unavailable
 from web.routes import Input, Routes, respond
@@ -57,10 +56,12 @@ def make_ticket(body: NewTicket) -> Response:  # noqa: ARG001  a body may be sen
 
 
 def address() -> str:
-    """Return the address of the relay's sockets, as who makes this request can reach it."""
+    """Return the address of the relay's sockets, as who makes this request can reach it.
+
+    Raises:
+        Problem: 400, it is at the host that was asked, which is none.
+    """
     if settings().relay_url:
         return settings().relay_url
     scheme = "wss" if request.is_secure else "ws"
-    host = urlsplit(request.host_url).hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}:{settings().relay_port}/ws"
+    return f"{scheme}://{hosts.asked()}:{settings().relay_port}/ws"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import request
-
 from models.clock import now
+from web import hosts
 from web.api import relay
 from worker.settings import settings
 
@@ -41,7 +40,7 @@ def flower_url() -> str | None:
     """Return where people see the tasks; none in production, where it is fenced off."""
     if settings().is_production:
         return None
-    return f"http://{_host()}:{settings().flower_port}/"
+    return f"http://{hosts.asked()}:{settings().flower_port}/"
 
 
 def policy() -> str:
@@ -75,8 +74,3 @@ def _unless_real(base: str) -> str | None:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _host() -> str:
-    host = urlsplit(request.host_url).hostname or ""
-    return f"[{host}]" if ":" in host else host

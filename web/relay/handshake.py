@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import request
 
+from web import hosts
 from web.problems import Problem
 from worker.settings import settings
 
@@ -39,6 +40,11 @@ def check() -> None:
     Raises:
         Problem: 400, 403 or 426.
     """
+    for name in KEPT:
+        if not request.environ.get(name, "").isascii():
+            # The upgrade reads them as ASCII, without asking.
+            header = name.removeprefix("HTTP_").replace("_", "-").title()
+            raise Problem("bad-request", f"The header {header} is not ASCII.")
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
         raise Problem(
             "bad-request",
@@ -94,7 +100,6 @@ def _check_origin() -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in settings().allowed_origins:
         return
-    own = urlsplit(request.host_url)
-    hosts = {own.netloc, f"{own.hostname}:{settings().port}"}
-    if origin not in {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}:
+    own = {urlsplit(request.host_url).netloc, f"{hosts.asked()}:{settings().port}"}
+    if origin not in {f"{scheme}://{host}" for scheme in ("http", "https") for host in own}:
         raise Problem("forbidden", "Pages of this origin may not connect; RELAY_ORIGINS names who.")

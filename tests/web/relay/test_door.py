@@ -177,6 +177,9 @@ def test_pages_of_few_origins_may_connect(system, url, owner, origin, status):
         ({"Sec_WebSocket_Key": "short"}, 400),
         ({"Upgrade": None}, 400),
         ({"query": "?since=a-1&since=a-2"}, 400),
+        ({"protocols": "paybeat.v1, ticket.\x80"}, 400),
+        ({"Host": "m\xfcnchen"}, 400),
+        ({"Host": "[", "Origin": "http://"}, 400),
     ],
 )
 def test_what_is_no_handshake_of_ours_is_answered_as_http(url, owner, headers, status):
