@@ -11,7 +11,8 @@ server that made it. Whatever takes numbers back takes the epoch with it:
   such server is another process, with a `run_id` of its own. Each new connection first compares
   it with the one that made the epoch, and makes a new epoch where they differ.
 
-A stream that is lost or trimmed takes no numbers back: who needs what was in it is told so.
+A stream that is lost or trimmed takes no numbers back: who needs what was in it is told so. So a
+stream may expire, and that of a channel that has gone quiet does.
 """
 
 from __future__ import annotations
@@ -38,15 +39,19 @@ T = TypeVar("T")
 
 HISTORY = 1000
 # How much of a channel's past a reader may resume from.
+KEPT_S = 7 * 24 * 3600
+# For how long: from when the stream began, and anew with every so many messages.
+RENEWED_EVERY = 100
 PREFIX = "channel:"
 HEADS = "events:heads"
 _PLACE = re.compile(r"([0-9a-f]{1,32})-(0|[1-9][0-9]{0,15})")
 _ID_AT = len('{"id":"')
 
 # `begin` makes a new epoch. `say` numbers, keeps and publishes: three commands for one message.
-# A first number is rare and may mean that the numbering was lost: only then the epoch is looked
-# for, as the field that was counted up has it in its name. A script that Redis stops in the
-# middle would leave a hole, so the numbers that were not used are given back.
+# One that begins a stream takes two more, and so no stream is without an end. A first number is
+# rare and may mean that the numbering was lost: only then the epoch is looked for, as the field
+# that was counted up has it in its name. A script that Redis stops in the middle would leave a
+# hole, so the numbers that were not used are given back.
 NUMBERING = f"""
 local HEADS, call = '{HEADS}', redis.call
 local function begin(fresh)
@@ -74,11 +79,14 @@ local function say(epoch, fresh, channel, bodies, first)
     seq = seq + 1
     local message = '{{"id":"' .. epoch .. '-' .. seq .. '",' .. bodies[i]
     local kept = redis.pcall(
-      'XADD', stream, 'MAXLEN', '~', {HISTORY}, seq .. '-0', 'message', message)
+      'XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', {HISTORY}, seq .. '-0', 'message', message)
+    local is_new = not kept
+    if is_new then kept = redis.pcall('XADD', stream, seq .. '-0', 'message', message) end
     if type(kept) == 'table' then
       call('HINCRBY', HEADS, field, seq - 1 - last)
       return kept
     end
+    if is_new or seq % {RENEWED_EVERY} == 0 then call('EXPIRE', stream, {KEPT_S}) end
     call('PUBLISH', '{PREFIX}' .. channel, message)
   end
   return epoch

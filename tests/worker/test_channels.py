@@ -12,8 +12,10 @@ from redis import Redis
 from sandbox.servers import PrivateValkey
 from tests.waiting import wait_for
 from worker.cache import CacheAway
-from worker.channels import HISTORY, Channels, Place, channel_of, stream_of
+from worker.channels import HISTORY, KEPT_S, RENEWED_EVERY, Channels, Place, channel_of, stream_of
 
+# What Redis answers for the time that a key which does not exist has left.
+GONE = -2
 BODY = b'{"type":"invoice.paid"}'
 
 
@@ -143,6 +145,33 @@ def test_a_stream_that_was_evicted_takes_the_history_and_no_number(channels):
     assert channels.since("a", Place(before.epoch, 1)).lost == "trimmed"
     assert publish(channels, "a") == Place(before.epoch, 4)
     assert [seq for seq, _ in channels.since("a", before).messages] == [4]
+
+
+def test_the_stream_of_a_channel_that_goes_quiet_expires(channels):
+    def left_s() -> int:
+        return channels.do(lambda r: r.ttl(stream_of("a")))
+
+    def is_renewed_by(count: int) -> bool:
+        channels.do(lambda r: r.expire(stream_of("a"), 60))
+        publish(channels, "a", count)
+        return left_s() > 60
+
+    publish(channels, "a", 3)
+    assert 60 < left_s() <= KEPT_S
+    assert not is_renewed_by(RENEWED_EVERY - 4)
+    assert is_renewed_by(1)
+    assert not is_renewed_by(1)
+    assert is_renewed_by(RENEWED_EVERY)
+    head = channels.position("a")
+    channels.do(lambda r: r.pexpire(stream_of("a"), 1))
+    wait_for(lambda: left_s() == GONE)
+    assert channels.since("a", Place(head.epoch, head.seq - 1)).lost == "trimmed"
+    assert channels.since("a", head).lost is None
+    # Whoever has all goes on without a hole, in a stream that ends as well.
+    assert publish(channels, "a", 2) == Place(head.epoch, head.seq + 2)
+    assert [seq for seq, _ in channels.since("a", head).messages] == [head.seq + 1, head.seq + 2]
+    assert channels.since("a", Place(head.epoch, head.seq - 1)).lost == "trimmed"
+    assert left_s() > 60
 
 
 def test_forgotten_scripts_are_sent_again_and_change_nothing(channels):
