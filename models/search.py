@@ -6,11 +6,12 @@ few rows however many there are: ids, ours and the providers', begin with their 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, union
+from sqlalchemy import ColumnElement, Select, false, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.base import Base
@@ -18,6 +19,8 @@ from models.invoices import Invoice
 from models.transactions import Transaction
 
 BEGINNING = 8
+# All that ids, ours and the providers', and numbers are written in.
+_WRITTEN = re.compile("[A-Za-z0-9_-]+")
 _HEX = frozenset("0123456789abcdef")
 _ID_DIGITS = 32
 _NUMBER_DIGITS = 6
@@ -28,6 +31,11 @@ class Term:
     """What is looked for, as it may be meant."""
 
     text: str
+
+    @property
+    def may_match(self) -> bool:
+        """Return whether anything can be called so: people look for names too."""
+        return _WRITTEN.fullmatch(self.text) is not None
 
     @property
     def ids(self) -> tuple[UUID, UUID] | None:
@@ -57,6 +65,8 @@ def of_payments(query: Select[Any], text: str, *, company_id: UUID) -> Select[An
     By the payment's id or its invoice's, the invoice's number, the provider's ids.
     """
     term = Term(text)
+    if not term.may_match:
+        return query.where(false())
     own = select(Transaction.id).where(Transaction.company_id == company_id)
     ways = [
         own.where(term.matches(Transaction.provider_transaction_id)),
@@ -74,6 +84,8 @@ def of_payments(query: Select[Any], text: str, *, company_id: UUID) -> Select[An
 def of_invoices(query: Select[Any], text: str, *, company_id: UUID) -> Select[Any]:
     """Narrow a query to the company's invoices that `text` may mean: by number or id."""
     term = Term(text)
+    if not term.may_match:
+        return query.where(false())
     own = select(Invoice.id).where(Invoice.company_id == company_id)
     ways = [own.where(term.is_number())]
     if (ids := term.ids) is not None:

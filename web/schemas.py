@@ -27,6 +27,8 @@ from worker import telemetry
 
 # What people write: lines and tabs, and of the control characters no other.
 WRITTEN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+MOST_SEARCHED = 100
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
 
 
@@ -53,6 +55,14 @@ def _in_utc(value: datetime) -> datetime:
         return value.astimezone(UTC)
     except OverflowError:
         raise ValueError("is out of range") from None
+
+
+def _searchable(value: str) -> str:
+    if not 1 <= len(value) <= MOST_SEARCHED or not re.fullmatch(ONE_LINE, value):
+        raise ValueError(
+            f"must be an id, a number or how it begins: 1 to {MOST_SEARCHED} characters in one line"
+        )
+    return value.strip()
 
 
 def _spelled(pattern: str, told: str) -> BeforeValidator:
@@ -97,8 +107,13 @@ Moment = Annotated[
     _spelled(r"\d{4}-\d\d-\d\d[Tt ].{5,30}", "must be a time as in RFC 3339, with its offset"),
     AfterValidator(_in_utc),
 ]
-# What ids, ours and the providers', and numbers are written in.
-Search = Annotated[str, Field(min_length=1, max_length=100, pattern="^[A-Za-z0-9_-]*$")]
+Search = Annotated[
+    str,
+    AfterValidator(_searchable),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MOST_SEARCHED, "pattern": ONE_LINE}
+    ),
+]
 Day = Annotated[date, _spelled(r"\d{4}-\d\d-\d\d", "must be a date as in 2026-12-31")]
 
 

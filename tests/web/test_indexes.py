@@ -230,6 +230,13 @@ def test_an_invoice_is_searched_by_indexes(owner):
     check(plans)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/payments", "/api/v1/invoices"])
+def test_for_what_nothing_is_called_no_table_is_read(owner, path):
+    with explained() as plans:
+        assert owner.get(f"{path}?search=acme%20corp").json["data"] == []
+    assert [step["table"] for _, plan in plans for step in plan] == [None]
+
+
 def test_companies_are_searched_by_an_index(operator):
     with explained() as plans:
         assert operator.get("/api/v1/companies?search=A%20comp").json["data"]

@@ -128,8 +128,9 @@ def test_several_statuses_come_by_pages_newest_first_and_each_once(owner, person
     "query",
     [
         "search=",
-        "search=a%25b",
-        "search=a%20b",
+        "search=a%00b",
+        "search=a%0Ab",
+        "search=a%7F",
         "search=a&search=b",
         f"search={'a' * 101}",
         "status=paid&status=nonsense",
@@ -137,7 +138,22 @@ def test_several_statuses_come_by_pages_newest_first_and_each_once(owner, person
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(owner, path, query):
-    problem_of(owner.get(f"{path}?{query}"), 422, "invalid")
+    told = problem_of(owner.get(f"{path}?{query}"), 422, "invalid")
+    if "search=a&" not in query and "status" not in query:
+        assert "must be an id, a number or how it begins" in told["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("path", [PAYMENTS, INVOICES])
+def test_what_nothing_is_called_finds_nothing(owner, shop, path):
+    names = ["Müller", "acme corp", "john@x.y", "'; --", "\\", " ", "a" * 100, "\U0001f600"]
+    wild = ["%", "_", "%%%%%%%%", "________", "INV-0000%", "INV-000__1", "pi_3_our%"]
+    digits = ["\u0661", "\uff11", "INV-\uff10\uff10\uff10\uff10\uff10\uff11"]
+    for text in (*names, *wild, *digits):
+        assert found(owner, path, text) == [], text
+
+
+def test_spaces_around_what_is_looked_for_are_none_of_it(owner, shop):
+    assert found(owner, INVOICES, " INV-000002 ") == [shop[1][0]]
 
 
 @pytest.mark.parametrize("path", [PAYMENTS, INVOICES])

@@ -101,7 +101,9 @@ class InvoiceQuery(PageQuery):
     """Which invoices."""
 
     search: Search | None = Field(
-        None, description="The invoice's number or its id, or how it begins."
+        None,
+        description="The invoice's number or its id, or how it begins. "
+        "Of other text nothing is found.",
     )
     status: list[InvoiceStatus] = Field([], description="Any of these.")
     currency: Currency | None = None

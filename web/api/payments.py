@@ -103,7 +103,9 @@ class PaymentQuery(PageQuery):
     """Which payments."""
 
     search: Search | None = Field(
-        None, description="An id, ours or the provider's, an invoice's number, or how it begins."
+        None,
+        description="An id, ours or the provider's, an invoice's number, or how it begins. "
+        "Of other text nothing is found.",
     )
     status: list[Status] = Field([], description="Any of these.")
     invoice_id: UUID | None = None
