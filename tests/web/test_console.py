@@ -125,6 +125,22 @@ def test_signing_out_ends_the_session_and_takes_the_cookie(signed_in):
     problem_of(signed_in.get("/api/v1/auth/me", headers=headers), 401, "unauthenticated")
 
 
+def test_signing_out_twice_or_too_late_takes_the_cookie_all_the_same(signed_in):
+    token = signed_in.get_cookie("paybeat_session").value
+    headers = {"Authorization": f"Bearer {token}"}
+    assert signed_in.post("/api/v1/auth/logout", headers=headers).status_code == 204
+    for value in (token, "nonsense", None):
+        if value is not None:
+            signed_in.set_cookie("paybeat_session", value)
+        assert signed_in.delete(SESSION, headers=OWN).status_code == 204
+        assert signed_in.get_cookie("paybeat_session") is None
+
+
+def test_no_other_site_embeds_what_is_answered(browser):
+    for path in ("/console", "/console/static/js/main.js", "/docs", "/api/v1/invoices", "/healthz"):
+        assert browser.get(path).headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 def test_signing_in_here_has_the_limits_of_the_api(browser, person, use):
     use(login_rate_limit="2 per minute")
     sent = {"email": person.email, "password": "wrong"}

@@ -40,6 +40,7 @@ PUBLIC = {
     ("GET", "/console/static/{name}"),
     ("GET", "/console/config.json"),
     ("POST", "/console/session"),
+    ("DELETE", "/console/session"),
     # Signed by the provider instead.
     ("POST", "/api/v1/webhooks/stripe"),
     ("POST", "/api/v1/webhooks/paypal"),
@@ -53,7 +54,6 @@ OWN = {
     ("GET", "/api/v1/auth/me"),
     ("POST", "/api/v1/auth/logout"),
     ("POST", "/api/v1/auth/password"),
-    ("DELETE", "/console/session"),
     ("POST", "/api/v1/relay/tickets"),
 }
 NEEDS = {

@@ -43,7 +43,6 @@ _decoder = codecs.getincrementaldecoder("utf-8")
 class Code(IntEnum):
     """Why a connection ends, as the protocol numbers it."""
 
-    NORMAL = 1000
     PROTOCOL = 1002
     NOT_TEXT = 1003
     NO_CODE = 1005
