@@ -118,6 +118,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
         "paypal_return_url": ("http", "https"),
         "paypal_cancel_url": ("http", "https"),
         "relay_url": ("ws", "wss"),
+        "flower_url": ("http", "https"),
         "sentry_dsn": ("http", "https"),
     }
     for name, schemes in wanted.items():

@@ -83,6 +83,7 @@ class Settings:
     relay_origins: str = ""
     relay_workers: int = 1
     flower_port: int = 5555
+    flower_url: str = ""
     sandbox_port: int = 12111
     sandbox_paypal_port: int = 12112
 

@@ -251,6 +251,12 @@ def test_the_relay_is_at_the_host_that_was_asked(browser):
         assert answer.json["relay_url"].startswith(f"ws://{own}:")
 
 
+def test_flower_is_where_people_reach_it(use):
+    use(flower_url="https://pay.example.com/flower/")
+    config = create_app().test_client().get("/console/config.json").json
+    assert config["flower_url"] == "https://pay.example.com/flower/"
+
+
 def test_the_providers_themselves_are_no_stand_ins(use):
     use(stripe_api_base="https://api.stripe.com", paypal_api_base="")
     config = create_app().test_client().get("/console/config.json").json

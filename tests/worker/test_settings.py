@@ -145,6 +145,7 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"REDIS_URL": "redis://localhost:http"}, "REDIS_URL must be an address"),
         ({"REDIS_DB": "-1"}, "REDIS_DB must be 0 or more."),
         ({"RELAY_URL": "https://pay.example.com/ws"}, "RELAY_URL must be an address"),
+        ({"FLOWER_URL": "pay.example.com/flower"}, "FLOWER_URL must be an address"),
         ({"RELAY_ORIGINS": "https://a.example.com,app"}, "RELAY_ORIGINS must be origins such as"),
         ({"RELAY_ORIGINS": "https://a.example.com/x"}, "RELAY_ORIGINS must be origins such as"),
         ({"RELAY_ORIGINS": "*"}, "RELAY_ORIGINS must be origins such as"),

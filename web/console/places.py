@@ -37,9 +37,9 @@ def stand_ins() -> dict[str, str | None] | None:
 
 
 def flower_url() -> str | None:
-    """Return where people see the tasks; none in production, where it is fenced off."""
-    if settings().is_production:
-        return None
+    """Return where people see the tasks; in production that must be said, as it is fenced off."""
+    if settings().flower_url or settings().is_production:
+        return settings().flower_url or None
     return f"http://{hosts.asked()}:{settings().flower_port}/"
 
 
