@@ -137,11 +137,11 @@ class Front:
             plain.close()
             raise
 
-    def upgrade(self, address: str, *lines: str, path: str = "/ws") -> ssl.SSLSocket:
+    def upgrade(self, address: str, *lines: str, host: str = NAME) -> ssl.SSLSocket:
         """Open a WebSocket; `lines` are headers beside those that every one has."""
         sock = self.connect(address)
         head = (
-            *(f"GET {path} HTTP/1.1", f"Host: {NAME}", "Connection: Upgrade"),
+            *("GET /ws HTTP/1.1", f"Host: {host}", "Connection: Upgrade"),
             *("Upgrade: websocket", "Sec-WebSocket-Version: 13"),
             *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines),
         )

@@ -101,6 +101,13 @@ def test_what_a_caller_claims_of_itself_is_not_passed_on(caller):
     assert own_id == ["their-own-id-1"]
 
 
+def test_the_port_at_which_a_caller_sees_it_is_passed_on_and_no_host_of_its_own(caller):
+    for host in (f"{NAME}:8443", NAME):
+        assert caller.send("GET", "/console", host=host).body["headers"]["Host"] == [host]
+    whole = caller.send("GET", f"https://{NAME}/console", host="evil.example:99")
+    assert whole.body["headers"]["Host"] == [f"{NAME}:99"]
+
+
 def test_a_body_may_be_as_large_as_the_application_takes(caller, echo):
     assert caller.post("/api/v1/large", b"x" * MAX_BYTES).body["length"] == MAX_BYTES
     answer = caller.post("/api/v1/too%20large", b"x" * (MAX_BYTES + 1))
