@@ -158,6 +158,12 @@ def test_every_view_is_the_one_page(browser, path):
     assert b'src="/console/static/js/main.js"' in answer.data
 
 
+def test_people_are_shown_the_page_at_an_address_with_a_dot(browser):
+    answer = browser.get("/console/x.y", headers={"Accept": "text/html,*/*"})
+    assert (answer.status_code, answer.content_type) == (200, "text/html; charset=utf-8")
+    problem_of(browser.get("/console/x.y"), 404, "not-found")
+
+
 def test_people_are_led_to_the_console_and_programs_are_not(browser):
     answer = browser.get("/", headers={"Accept": "text/html,*/*"})
     assert (answer.status_code, answer.headers["Location"]) == (302, "/console")

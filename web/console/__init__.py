@@ -35,7 +35,7 @@ PAGE = "index.html"
 @public
 def front() -> AnyResponse:
     """Lead people to the console."""
-    if "text/html" not in request.headers.get("Accept", ""):
+    if not _is_person():
         raise Problem("not-found")
     return redirect("/console")
 
@@ -45,7 +45,8 @@ def front() -> AnyResponse:
 @public
 def page(view: str = "") -> Response:
     """Show the page; which view, its script reads from the address."""
-    if PurePosixPath(view).suffix:
+    # What looks like a file is none of ours; a person who asks for it is told by the page.
+    if PurePosixPath(view).suffix and not _is_person():
         raise Problem("not-found")
     return _file(PAGE)
 
@@ -85,6 +86,11 @@ def sign_out() -> Response:
         with suppress(Problem):
             sessions.end(tokens.read(token).session_id)
     return cookies.drop(Response(status=204))
+
+
+def _is_person() -> bool:
+    """Whether a browser asks for something to show."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def _file(name: str) -> Response:
