@@ -23,11 +23,10 @@ def shared_system(database_url: str, tmp_path_factory: pytest.TempPathFactory) -
         running.beat.signal(signal.SIGCONT)
 
 
-@pytest.fixture(scope="module")
-def shared_relay(shared_system: System) -> Iterator[Part]:
+@pytest.fixture(scope="session")
+def shared_relay(shared_system: System) -> Part:
     """The relay of the running system, for tests that hear what browsers do."""
-    yield shared_system.relay.start()
-    shared_system.relay.stop()
+    return shared_system.relay.start()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from playwright.sync_api import Error as BrowserError
 from models.tenants import Role
 from sandbox.children import VAR
 from tests.client import Client
-from tests.system import System
+from tests.system import Part, System
 from tests.waiting import PATIENCE_S
 
 FAILURES = VAR / "console"
@@ -162,10 +162,11 @@ class Console:
 
 @pytest.fixture
 def console(
-    shared_system: System, browser: Browser, request: pytest.FixtureRequest
+    shared_system: System,
+    shared_relay: Part,
+    browser: Browser,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Console]:
-    if not shared_system.relay.is_running:
-        shared_system.relay.start()
     options = getattr(request, "param", {})
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Paris", **options)
     opened = Console(shared_system, context)
