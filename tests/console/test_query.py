@@ -161,26 +161,48 @@ def test_nobody_looks_at_a_hidden_page_and_what_is_stale_is_asked_on_return(benc
     ) == [1, 2]
 
 
-def test_a_network_that_fails_is_tried_again_later_and_later_then_told(bench):
-    tried, told, after = run(
+def test_a_network_that_fails_is_tried_again_later_and_later_and_told(bench):
+    tried, told, last = run(
         bench,
         f"""
         const {{renders}} = q.seen(q.ask("a"));
         const tried = [];
-        for (let n = 0; n < 4; n += 1) {{
+        for (let n = 0; n < 8; n += 1) {{
             await q.fail("a", {PASSING});
+            const before = q.asked("a");
             const told = renders.at(-1)[1];
-            await q.clock.pass(1000 * 2 ** n);
-            tried.push([q.asked("a"), told]);
+            await q.clock.pass(Math.min(1000 * 2 ** n, 30_000) - 1);
+            const early = q.asked("a");
+            await q.clock.pass(1);
+            tried.push([early - before, q.asked("a") - before, told]);
         }}
-        q.wake();
+        const told = renders.filter((each) => each[1]).length;
         await q.answer("a", "back");
-        return [tried, renders.at(-3), renders.at(-1)];
+        return [tried, told, renders.at(-1)];
         """,
     )
-    assert tried == [[2, None], [3, None], [4, None], [4, "away"]]
-    assert told[1] == "away"
-    assert after == ["back", None, False, False]
+    assert tried == [[0, 1, None]] * 3 + [[0, 1, "away"]] * 5
+    assert told == 1, "what is shown stays while it is tried on"
+    assert last == ["back", None, False, False]
+
+
+def test_what_is_tried_on_waits_while_nobody_looks(bench):
+    assert run(
+        bench,
+        f"""
+        const {{stop}} = q.seen(q.ask("a"));
+        q.world.isVisible = false;
+        await q.fail("a", {PASSING});
+        await q.clock.pass(600_000);
+        const hidden = q.asked("a");
+        q.world.isVisible = true;
+        q.wake();
+        await q.fail("a", {PASSING});
+        stop();
+        await q.clock.pass(600_000);
+        return [hidden, q.asked("a")];
+        """,
+    ) == [1, 2]
 
 
 def test_what_the_server_refuses_is_told_at_once_and_what_was_known_stays(bench):

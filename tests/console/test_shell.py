@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.system import PASSWORD
+
+CONFIG = re.compile(r"/console/config\.json$")
+ME = re.compile(r"/api/v1/auth/me$")
+SESSION = re.compile(r"/console/session$")
 
 
 def test_somebody_signs_in_by_the_form_and_out_by_the_button(console):
@@ -85,7 +91,52 @@ def test_an_operator_chooses_the_company_to_act_for(console):
 def test_an_address_of_nothing_says_so(console):
     console.owner()
     page = console.open("/nowhere/at/all")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    nothing = page.get_by_role("heading", name="There is no such page")
+    expect(nothing).to_be_visible()
+    # What is no id would lead elsewhere in the API.
+    for path in ("/payments/%2e%2e%2foverview", "/invoices/no-id"):
+        console.go(page, path)
+        expect(nothing).to_be_visible()
+    assert (
+        page.evaluate(
+            """async () => {
+            const {api} = await import("/console/static/js/api.js");
+            const asked = ["/payments/../overview", "/payments/%2e%2e/x", "/payments/x?y", "/a b"];
+            const told = await Promise.allSettled(asked.map((each) => api.get(each)));
+            return told.map(({reason}) => String(reason).slice(0, 22));
+        }"""
+        )
+        == ["Error: No path of the "] * 4
+    )
+    console.go(page, "/operations/reviews")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Your role may not see thisAsk an owner of the company, or sign in as somebody who may."
+    )
+
+
+def test_a_server_that_is_away_is_asked_until_it_is_back(console):
+    def refuse(route):
+        problem = {"title": "Not now", "detail": "A moment.", "status": 429}
+        route.fulfill(status=429, json=problem, content_type="application/problem+json")
+
+    console.context.route(CONFIG, refuse)
+    page = console.open()
+    expect(page.get_by_role("alert")).to_contain_text("This is tried again by itself.")
+    expect(page.get_by_role("alert")).to_contain_text("Not now")
+    page.get_by_role("button", name="Try again").click()
+    console.context.unroute(CONFIG)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    console.owner()
+    console.context.route(ME, lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached")
+    console.context.unroute(ME)
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    console.context.route(SESSION, lambda route: route.abort())
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#toasts")).to_contain_text("You are still signed in")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def test_a_notice_tells_of_what_happened_and_many_become_one(console):

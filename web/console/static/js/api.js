@@ -45,7 +45,7 @@ export class ApiError extends Error {
 
   /** Whether the same request may do better in a moment. */
   get isPassing() {
-    return this.status === 503 || this.status === 502 || this.status === 504 || this.status === 429;
+    return this.status >= 500 || this.status === 429;
   }
 }
 
@@ -55,7 +55,7 @@ export class NetworkError extends Error {
     super("The server cannot be reached.");
     this.name = "NetworkError";
     this.title = "The server cannot be reached";
-    this.detail = "Check the connection; this is tried again by itself.";
+    this.detail = "Check the connection of this device.";
   }
 
   get isPassing() {
@@ -219,6 +219,11 @@ async function read(answer, url, init) {
 
 /** @param {string} path @param {Record<string, any>} [query] */
 function urlOf(path, query) {
+  const whole = path.startsWith("/console/") ? path : BASE + path;
+  // What leads elsewhere than it says, such as an id "..", asks for nothing.
+  if (/[%?#\\]/.test(path) || new URL(whole, location.origin).pathname !== whole) {
+    throw new Error(`No path of the API: ${path}`);
+  }
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
     for (const each of Array.isArray(value) ? value : [value]) {
@@ -228,7 +233,7 @@ function urlOf(path, query) {
     }
   }
   const text = params.toString();
-  return (path.startsWith("/console/") ? path : BASE + path) + (text ? `?${text}` : "");
+  return whole + (text ? `?${text}` : "");
 }
 
 /** @param {any} body @param {Act | null} act @param {Options} options */

@@ -1,5 +1,7 @@
 /** What a query is doing: the fetch of one key, its retries, and what it must do next. */
 
+import { waitAfter } from "./again.js";
+
 /** @typedef {import("./query.js").Key} Key */
 /** @typedef {(context: {signal: AbortSignal}) => Promise<any>} Fetcher */
 
@@ -16,9 +18,8 @@
  */
 
 const STALE_MS = 30_000;
-const RETRIES = 3;
-const RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 15_000;
+// Tries that fail before anybody is told; it is tried on by itself all the same.
+const UNTOLD = 3;
 
 /** One key with its fetcher, its watchers and what it is doing. */
 export class Asked {
@@ -49,6 +50,8 @@ export class Asked {
     // What is being asked was so before something changed.
     this.isSpoilt = false;
     this.waitsForNetwork = false;
+    // A try by itself after a failure was told: what is shown stays as it is until something changes.
+    this.isQuiet = false;
   }
 
   /** @returns {Entry} */
@@ -62,9 +65,10 @@ export class Asked {
   }
 
   /** Ask now; who asks meanwhile waits for the same answer. */
-  fetch() {
+  fetch({ isQuiet = false } = {}) {
     if (this.running === null) {
       this.stopTimer();
+      this.isQuiet = isQuiet;
       const running = this.run().finally(() => {
         // Unless it was aborted, and another runs by now.
         if (this.running === running) {
@@ -84,7 +88,9 @@ export class Asked {
     this.mustAskAgain = false;
     this.isSpoilt = false;
     this.waitsForNetwork = false;
-    this.core.patch(this, { isFetching: true });
+    if (!this.isQuiet) {
+      this.core.patch(this, { isFetching: true });
+    }
     try {
       const data = await this.fetcher({ signal: controller.signal });
       if (!controller.signal.aborted) {
@@ -116,14 +122,30 @@ export class Asked {
   fail(/** @type {any} */ error) {
     this.failures += 1;
     this.waitsForNetwork = Boolean(error?.isPassing);
-    const willRetry = this.waitsForNetwork && this.failures <= RETRIES && this.watchers.size > 0;
-    if (willRetry && this.core.env.isOnline()) {
-      const full = Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** (this.failures - 1));
-      const least = (error.retryAfterS ?? 0) * 1000;
-      const ms = least + full * (0.5 + 0.5 * this.core.env.random());
-      this.timer = this.core.env.setTimer(() => void this.fetch(), ms);
-    } else {
+    const willRetry = this.waitsForNetwork && this.watchers.size > 0 && this.core.env.isOnline();
+    if (willRetry) {
+      const ms = waitAfter(this.failures, error, this.core.env.random());
+      this.timer = this.core.env.setTimer(() => this.tryAgain(), ms);
+    }
+    if (!willRetry || this.failures > UNTOLD) {
+      this.tell(error);
+    }
+  }
+
+  /** Say that it failed, unless just that is shown. */
+  tell(/** @type {any} */ error) {
+    const { error: told, isFetching } = this.entry;
+    if (isFetching || told?.title !== error?.title || told?.detail !== error?.detail) {
       this.core.patch(this, { error, isFetching: false });
+    }
+  }
+
+  /** Try once more; while nobody looks, once somebody looks again (see `wake`). */
+  tryAgain() {
+    this.timer = null;
+    if (this.core.env.isVisible()) {
+      const isTold = Boolean(this.entry.error) && !this.entry.isFetching;
+      void this.fetch({ isQuiet: isTold });
     }
   }
 

@@ -41,10 +41,7 @@ const unreachable = {
   path: "",
   title: "Not reachable",
   show: () => ({
-    node: failed(
-      { title: "The server cannot be reached", detail: "Check the connection of this device." },
-      () => void find(),
-    ),
+    node: failed(session().error ?? { title: "The server cannot be reached" }, () => void find(), { isTriedOn: true }),
   }),
 };
 

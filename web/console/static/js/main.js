@@ -1,6 +1,5 @@
 /** Where the page begins. */
 
-import { hearTime } from "./clock.js";
 import { companies, door } from "./doors.js";
 import { createGathering } from "./events.js";
 import { ageTimes } from "./format.js";
@@ -26,12 +25,9 @@ async function start() {
     onShown: () => shell.arrived(),
   });
   router.show();
-  const asked = await fetch("/console/config.json");
-  const config = await asked.json();
-  hearTime(config.now);
-  store.set({ config });
   store.subscribe(
-    ({ session: { status, user, company } }) => `${status} ${user?.id} ${company?.id}`,
+    ({ session: { status, user, company, error } }) =>
+      `${status} ${user?.id} ${company?.id} ${error?.title}`,
     (_, before) => {
       if (store.get().session.company && location.pathname.endsWith(companies.path)) {
         navigate("/");

@@ -4,7 +4,7 @@
  * A view:
  *
  *     export default {
- *       path: "/payments/:id",                 // under /console
+ *       path: "/payments/:id",                 // under /console; what ":" begins is an id
  *       title: "Payment",                      // or (context) => "..."
  *       nav: {label: "Payments", icon: "card"},          // where it stands in the navigation
  *       needsCompany: true,                    // an operator must have chosen one
@@ -39,16 +39,23 @@ import { h, replace } from "./dom.js";
 
 export const BASE = "/console";
 const NAME = "Paybeat";
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** @type {ReturnType<typeof createRouter> | null} */
 let current = null;
 
 /** Return the address of a view: `href("/payments", {status: "failed"})`. */
 export function href(/** @type {string} */ path, /** @type {Record<string, any>} */ query = {}) {
-  const params = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
+  return addressOf(path, new URLSearchParams(), query);
+}
+
+/** @param {string} path @param {URLSearchParams} params @param {Record<string, any>} patch */
+function addressOf(path, params, patch) {
+  for (const [name, value] of Object.entries(patch)) {
     if (value !== null && value !== undefined && value !== "") {
       params.set(name, String(value));
+    } else {
+      params.delete(name);
     }
   }
   const text = params.toString();
@@ -127,8 +134,8 @@ export function createRouter({ views, outlet, instead = () => null, onShown = ()
         }
       },
       setQuery(patch) {
-        const query = { ...Object.fromEntries(new URLSearchParams(location.search)), ...patch };
-        history.replaceState(null, "", href(location.pathname.slice(BASE.length) || "/", query));
+        const path = location.pathname.slice(BASE.length) || "/";
+        history.replaceState(null, "", addressOf(path, new URLSearchParams(location.search), patch));
       },
     };
   }
@@ -170,8 +177,9 @@ function match(views, path) {
       wanted.length === given.length &&
       wanted.every((part, n) => {
         if (part.startsWith(":")) {
-          params[part.slice(1)] = decoded(given[n]);
-          return given[n] !== "";
+          // It becomes part of the API's addresses: what is no id would lead elsewhere in it.
+          params[part.slice(1)] = given[n];
+          return ID.test(given[n]);
         }
         return part === given[n];
       });
@@ -180,14 +188,6 @@ function match(views, path) {
     }
   }
   return null;
-}
-
-function decoded(/** @type {string} */ part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }
 
 function focusHeading(/** @type {HTMLElement} */ outlet) {

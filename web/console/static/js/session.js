@@ -2,7 +2,9 @@
  * Who is signed in, and which company they act for. Every tab knows it of every other.
  */
 
+import { untilItGoes } from "./again.js";
 import { ApiError, api, setCompanyId, whenSignedOut } from "./api.js";
+import { readConfig } from "./config.js";
 import { clear } from "./query.js";
 import { store } from "./store.js";
 
@@ -22,6 +24,7 @@ import { store } from "./store.js";
  * @property {"unknown" | "out" | "in" | "unreachable"} status
  * @property {User | null} user
  * @property {{id: string, name: string} | null} company the one that an operator chose
+ * @property {any} [error] why it is unreachable
  */
 
 const SESSION = "/console/session";
@@ -65,18 +68,23 @@ export async function startSession() {
   await find();
 }
 
-/** Ask the server who this is. */
-export async function find() {
+/** Ask the server who this is, until it answers. */
+export const find = untilItGoes(async () => {
   try {
+    await readConfig();
     enter(await api.get("/auth/me"));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) {
       leave();
-    } else if (session().status !== "in") {
-      store.set({ session: { status: "unreachable", user: null, company: null } });
+      return;
     }
+    const { status, error: told } = session();
+    if (status !== "in" && told?.title !== /** @type {any} */ (error)?.title) {
+      store.set({ session: { status: "unreachable", user: null, company: null, error } });
+    }
+    throw error;
   }
-}
+});
 
 /** Sign in; an ApiError says why not. */
 export async function signIn(/** @type {string} */ email, /** @type {string} */ password) {
@@ -85,13 +93,23 @@ export async function signIn(/** @type {string} */ email, /** @type {string} */ 
   tabs?.postMessage({ type: "in", userId: user.id });
 }
 
+/** The session goes on, for its end could not be asked for. */
+class StillSignedIn extends Error {
+  title = "You are still signed in";
+
+  constructor(/** @type {any} */ { title, detail, message }) {
+    super(message);
+    this.detail = `${title ?? message}${title && detail && detail !== title ? `. ${detail}` : "."} Try again.`;
+  }
+}
+
 /** Sign out, here and in every tab. Works also where the session has ended already. */
 export async function signOut() {
   try {
     await api.delete(SESSION);
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 401)) {
-      throw error;
+      throw new StillSignedIn(/** @type {any} */ (error));
     }
   }
   leave();

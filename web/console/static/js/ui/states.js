@@ -35,16 +35,18 @@ export function loading(what = "Loading…", lines = 3) {
  *
  * @param {any} error an ApiError, a NetworkError or a bug
  * @param {() => void} [retry]
+ * @param {{isTriedOn?: boolean}} [options] it is tried again by itself, too
  */
-export function failed(error, retry) {
+export function failed(error, retry, { isTriedOn = false } = {}) {
   const title = error?.title ?? "Something went wrong in this page";
-  const detail = error?.detail ?? String(error?.message ?? error);
+  const detail = error?.detail ?? error?.message ?? title;
+  const said = [detail === title ? "" : detail, advice(error), isTriedOn ? "This is tried again by itself." : ""];
   return h(
     "div",
     { class: "state failed", role: "alert" },
     icon("dispute"),
     h("p", { class: "state-title" }, title),
-    h("p", null, detail === title ? advice(error) : `${detail} ${advice(error)}`),
+    h("p", null, said.filter(Boolean).join(" ")),
     retry ? h("p", null, h("button", { type: "button", onClick: retry }, icon("refresh"), "Try again")) : null,
     error?.requestId ? h("p", { class: "quiet" }, `Request ${error.requestId}`) : null,
   );
@@ -57,7 +59,7 @@ function advice(/** @type {any} */ error) {
   if (error?.status === 404) {
     return "It may have been removed, or belong to another company.";
   }
-  return error?.status >= 500 ? "It is no fault of yours; try again in a moment." : "";
+  return error?.status >= 500 ? "It is no fault of yours." : "";
 }
 
 /**
@@ -74,7 +76,8 @@ export function shown(result, show, { lines } = {}) {
   if (result.data !== undefined) {
     return [result.error ? stale(result) : null, show(result.data)];
   }
-  return result.error ? failed(result.error, () => void result.refetch()) : loading("Loading…", lines);
+  const { error } = result;
+  return error ? failed(error, () => void result.refetch(), { isTriedOn: Boolean(error.isPassing) }) : loading("Loading…", lines);
 }
 
 /** What is shown is old, for it could not be asked anew. */
