@@ -79,6 +79,24 @@ export function sum(amounts) {
   return pointed(total, digits);
 }
 
+/** Return how many digits a currency has after the point; Infinity if nobody here knows. */
+export function digitsOf(/** @type {string} */ currency) {
+  try {
+    const format = new Intl.NumberFormat("en", { style: "currency", currency });
+    return format.resolvedOptions().maximumFractionDigits ?? Infinity;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** Return an amount with all of its currency's digits, as somebody would type it: "398.50". */
+export function typed(/** @type {string | number} */ amount, /** @type {string} */ currency) {
+  const [whole, fraction = ""] = String(amount).split(".");
+  const digits = digitsOf(currency);
+  const filled = Number.isFinite(digits) ? fraction.padEnd(digits, "0") : fraction;
+  return whole + (filled ? `.${filled}` : "");
+}
+
 /** @param {bigint} total @param {number} digits */
 function pointed(total, digits) {
   const sign = total < 0n ? "-" : "";

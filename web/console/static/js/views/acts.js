@@ -2,7 +2,7 @@
 
 import { api, newAct } from "../api.js";
 import { h, replace } from "../dom.js";
-import { money, status, sum } from "../format.js";
+import { digitsOf, money, status, sum, typed } from "../format.js";
 import { invalidate } from "../query.js";
 import { can } from "../session.js";
 import { confirm } from "../ui/dialog.js";
@@ -135,13 +135,18 @@ async function send(payment, verb, body, act) {
 /** @param {any} payment */
 async function askRefund(payment) {
   const { currency } = payment;
-  const left = sum([payment.amount_captured, `-${payment.amount_refunded}`]);
+  const left = typed(sum([payment.amount_captured, `-${payment.amount_refunded}`]), currency);
   const act = newAct();
   const preview = h("p", { role: "status" });
-  const amount = field("Amount", input({ name: "amount", inputmode: "decimal", required: true, value: left, pattern: "[0-9]+([.][0-9]+)?" }), {
+  const amount = field("Amount", input({ name: "amount", inputmode: "decimal", required: true, value: left }), {
     hint: `At most ${money(left, currency)}, in ${currency}.`,
   });
-  const show = () => replace(preview, toldRefund(amount.control.value.trim(), left, currency));
+  const show = () => {
+    const text = amount.control.value.trim();
+    const wrong = wrongOf(text, currency);
+    amount.control.setCustomValidity(wrong);
+    replace(preview, wrong || toldRefund(text, left, currency));
+  };
   amount.control.addEventListener("input", show);
   show();
   const isTransfer = payment.payment_method === "bank_transfer";
@@ -167,11 +172,18 @@ async function askRefund(payment) {
   });
 }
 
+/** Return why that is no amount of the currency, "" where it is one. */
+export function wrongOf(/** @type {string} */ amount, /** @type {string} */ currency) {
+  const digits = digitsOf(currency);
+  const [, fraction = ""] = amount.split(".");
+  if (!/^\d+(\.\d+)?$/.test(amount)) {
+    return `Write an amount such as ${typed("10", currency)}.`;
+  }
+  return fraction.length > digits ? `${currency} has ${digits || "no"} digits after the point.` : "";
+}
+
 /** @param {string} amount @param {string} left @param {string} currency */
 function toldRefund(amount, left, currency) {
-  if (!/^\d+(\.\d+)?$/.test(amount)) {
-    return "Write an amount such as 10.50.";
-  }
   const rest = sum([left, `-${amount}`]);
   return rest.startsWith("-")
     ? `That is more than the ${money(left, currency)} that can be given back.`

@@ -59,7 +59,7 @@ export default {
         rowHref: (each) => href(`/invoices/${each.id}`),
         empty: () =>
           Object.values(list.values()).some(Boolean)
-            ? empty("No invoice fits", "Widen the days, choose another status, or search for a whole number.")
+            ? empty("No invoice fits", "A search takes an invoice's number or its id, from the beginning. Or widen the days, or choose another status.")
             : empty("No invoices yet", "They are issued by the API: POST /api/v1/invoices."),
       },
     });

@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { h, newId, replace } from "../dom.js";
-import { duration } from "../format.js";
+import { duration, status } from "../format.js";
 import { follow, query } from "../query.js";
 import { href } from "../router.js";
 import { field, input, select } from "../ui/forms.js";
@@ -80,8 +80,8 @@ export function redrawn(node, draw) {
  * @returns {any} a result
  */
 export function seen({ data, error, isLoading, refetch }) {
-  const { title, detail, status, requestId } = error ?? {};
-  return { data, error: error ? { title, detail, status, requestId } : null, isLoading, refetch };
+  const { title, detail, status, requestId, isPassing } = error ?? {};
+  return { data, error: error ? { title, detail, status, requestId, isPassing } : null, isLoading, refetch };
 }
 
 /**
@@ -116,7 +116,8 @@ export function countdown(now, signal) {
  * @typedef {object} Filter
  * @property {string} name in the address and of the API
  * @property {string} label
- * @property {(string | [string, string])[]} [options] to choose from; without them it is typed
+ * @property {(string | [string, string])[]} [options] to choose from, values joined by ","; without
+ *   them it is typed
  * @property {"search" | "date"} [type]
  * @property {string} [placeholder]
  * @property {(value: string) => Record<string, any>} [toQuery] what the API is asked
@@ -151,12 +152,12 @@ export function listing({ context, key, path, filters, always = {}, onResult, ..
   const rows = table(parts.table);
   let pages = 1;
   const results = follow((result) => {
-    rows.show(result, { onMore: () => ask(pages + 1) });
+    rows.show(fitting(result), { onMore: more });
     onResult?.(result);
   });
   /** @type {any} */
   let typing;
-  const fields = filters.map((filter) => field(filter.label, controlOf(filter, context.query.get(filter.name) ?? "")));
+  const fields = filters.map((filter) => field(filter.label, controlOf(filter, context.query.getAll(filter.name).join(","))));
   const values = () => Object.fromEntries(fields.map((each) => [each.name, String(each.control.value).trim()]));
 
   function ask(/** @type {number} */ count) {
@@ -166,6 +167,11 @@ export function listing({ context, key, path, filters, always = {}, onResult, ..
     results.show(
       query([...key, "list", asked, count], ({ signal }) => api.pages(path, { query: asked, signal, count })),
     );
+  }
+  /** Who comes back to this place of the history finds as many rows as they had. */
+  function more() {
+    ask(pages + 1);
+    history.replaceState({ ...history.state, pages }, "");
   }
   function change() {
     clearTimeout(typing);
@@ -195,7 +201,7 @@ export function listing({ context, key, path, filters, always = {}, onResult, ..
       typing = setTimeout(change, TYPING_MS);
     }
   });
-  ask(1);
+  ask(Number(history.state?.pages) || 1);
   return {
     form,
     rows: rows.node,
@@ -207,18 +213,42 @@ export function listing({ context, key, path, filters, always = {}, onResult, ..
   };
 }
 
+/**
+ * A search for what nothing can be called finds nothing; it is no failure.
+ *
+ * @param {import("../query.js").Result<any>} result
+ */
+function fitting(result) {
+  const { error } = result;
+  const isOfSearch = error?.status === 422 && error.errors?.some((/** @type {any} */ each) => each.field === "search");
+  return isOfSearch ? { ...result, error: null, data: { data: [], next_cursor: null } } : result;
+}
+
 /** @param {Filter} filter @param {string} value */
 function controlOf({ name, type = "search", options, placeholder }, value) {
   return options
-    ? select({ name, value }, [["", "Any"], ...options])
+    ? select({ name, value }, [["", "Any"], ...withChosen(options, value)])
     : input({ name, type, value, placeholder });
+}
+
+/** An address may ask for what stands in no list: it stays chosen, and says what it is. */
+function withChosen(/** @type {(string | [string, string])[]} */ options, /** @type {string} */ value) {
+  const known = new Map(options.map((each) => (Array.isArray(each) ? each : [each, each])));
+  if (!value || known.has(value)) {
+    return options;
+  }
+  const text = value.split(",").map((each) => known.get(each) ?? status(each));
+  return [...options, /** @type {[string, string]} */ ([value, text.join(", ")])];
 }
 
 /** @param {Filter[]} filters @param {Record<string, string>} given */
 function queryOf(filters, given) {
   const parts = filters
     .filter(({ name }) => given[name])
-    .map(({ name, toQuery }) => (toQuery ? toQuery(given[name]) : { [name]: given[name] }));
+    .map(({ name, options, toQuery }) => {
+      const value = options ? given[name].split(",") : given[name];
+      return toQuery ? toQuery(given[name]) : { [name]: value };
+    });
   return Object.assign({}, ...parts);
 }
 

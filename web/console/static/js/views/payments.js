@@ -1,7 +1,7 @@
 /** Payments: found by status, provider, day, or any id that somebody has in hand. */
 
 import { h } from "../dom.js";
-import { money, time } from "../format.js";
+import { money, status, time } from "../format.js";
 import { href, link } from "../router.js";
 import { badge } from "../ui/badge.js";
 import { empty } from "../ui/states.js";
@@ -12,18 +12,24 @@ import { named, shortId } from "./words.js";
 const STATUSES = [
   ["failed,needs_review,requires_action", "Not paid: failed, waiting, in doubt"],
   ["pending,processing", "Under way"],
-  ["succeeded", "Succeeded"],
-  ["failed", "Failed"],
-  ["requires_action", "Needs the customer"],
-  ["needs_review", "Needs review"],
-  ["canceled", "Canceled"],
   ["partially_refunded,refunded", "Refunded, whole or in part"],
+  ...[
+    "succeeded",
+    "failed",
+    "requires_action",
+    "needs_review",
+    "canceled",
+    "pending",
+    "processing",
+    "partially_refunded",
+    "refunded",
+  ].map((each) => /** @type {[string, string]} */ ([each, status(each)])),
 ];
 
 /** @type {import("./parts.js").Filter[]} */
 const FILTERS = [
   { name: "search", label: "Search", placeholder: "Invoice number or an id" },
-  { name: "status", label: "Status", options: STATUSES, toQuery: (text) => ({ status: text.split(",") }) },
+  { name: "status", label: "Status", options: STATUSES },
   {
     name: "payment_method",
     label: "Provider",
@@ -78,7 +84,7 @@ export default {
         rowHref: (each) => href(`/payments/${each.id}`),
         empty: () =>
           Object.values(list.values()).some(Boolean)
-            ? empty("No payment fits", "Widen the days, choose another status, or search for a whole id.")
+            ? empty("No payment fits", "A search takes an invoice's number or an id, ours or the provider's, from its beginning. Or widen the days, or choose another status.")
             : empty("No payments yet", "One begins when an invoice is paid, here or by the API.", link("/invoices", "Go to the invoices")),
       },
     });
