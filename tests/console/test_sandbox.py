@@ -18,6 +18,12 @@ def shared_system(tmp_path_factory, database_url):
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared_relay(shared_system):
+    """Its own relay."""
+    return shared_system.relay.start()
+
+
 def pay(page: Page, way: str) -> None:
     page.get_by_label("Pay with").select_option(label=way)
     page.get_by_role("button", name="Pay", exact=True).click()
@@ -41,9 +47,9 @@ def test_pay_have_it_declined_let_a_day_pass_and_see_it_paid(console):
     page.get_by_label("What happens").select_option(label="A good method is declined")
     page.get_by_role("button", name="Set the fault").click()
     faults = page.get_by_role("list", name="Faults that are set")
-    expect(faults).to_contain_text("insufficient_funds")
+    expect(faults).to_contain_text("(Insufficient funds)")
     pay(page, "Visa that pays")
-    expect(last_step(page)).to_contain_text("insufficient_funds")
+    expect(last_step(page)).to_contain_text("Insufficient funds")
     expect(faults).to_have_count(0)
     retries = page.get_by_role("list", name="Coming retries")
     expect(retries).to_contain_text("with 24 h more")
@@ -63,3 +69,35 @@ def test_pay_have_it_declined_let_a_day_pass_and_see_it_paid(console):
     expect(bank).to_have_attribute("href", re.compile("/sandbox/3ds/pi_"))
     page.goto(console.system.web_url + payment)
     expect(page.locator("#view [data-status=succeeded]").first).to_be_visible()
+
+
+def test_what_cannot_be_paid_or_waited_for_is_told_at_its_field(console):
+    console.owner()
+    page = console.open("/sandbox")
+    amount, span = page.get_by_label("Amount"), page.get_by_label("Forward by")
+    for text, told in {
+        "abc": "Write an amount above zero, such as 499.00.",
+        "0": "Write an amount above zero, such as 499.00.",
+        "4.999": "The amount has more decimals than INR, which has 2.",
+    }.items():
+        amount.fill(text)
+        pay(page, "Visa that pays")
+        expect(amount).to_have_accessible_description(told)
+        expect(amount).to_be_focused()
+    for text in ("0h", "0d00h", "1x"):
+        span.fill(text)
+        page.get_by_role("button", name="Advance").click()
+        expect(span).to_have_accessible_description(re.compile("Write more than none, in days"))
+
+
+def test_a_currency_comes_back_when_another_way_to_pay_takes_it(console):
+    console.owner()
+    page = console.open("/sandbox")
+    way, currency = page.get_by_label("Pay with"), page.get_by_label("Currency")
+    currency.select_option("EUR")
+    way.select_option(label="US bank account")
+    expect(currency).to_have_value("USD")
+    expect(currency).to_be_disabled()
+    way.select_option(label="Visa that pays")
+    expect(currency).to_have_value("EUR")
+    expect(currency).to_be_enabled()

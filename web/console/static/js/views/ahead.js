@@ -15,13 +15,15 @@ import { ask, standIns } from "./standins.js";
 
 const DAY_H = 24;
 const HOUR_MS = 3_600_000;
-const SPAN = "[0-9]{1,5}[dhm]([0-9]{1,5}[hm]){0,2}";
+// Somewhere in it a number that is more than none.
+const SPAN = /^(?=.*[1-9])[0-9]{1,5}[dhm]([0-9]{1,5}[hm]){0,2}$/;
 
 /** The panel of the clock. */
 export function clockPanel() {
   const now = h("div");
   const ladder = h("div");
-  const span = field("Forward by", input({ name: "span", pattern: SPAN, required: true, placeholder: "1d12h", size: 8 }), { hint: "Days, hours and minutes, such as 3d, 36h or 1d12h. It never goes back." });
+  const span = field("Forward by", input({ name: "span", required: true, placeholder: "1d12h", size: 8 }), { hint: "Days, hours and minutes, such as 3d, 36h or 1d12h. It never goes back." });
+  span.control.addEventListener("input", () => span.control.setCustomValidity(faultOfSpan(span.control.value.trim())));
   const form = formOf({ fields: [span], submit: "Advance", onSubmit: (values) => advance(values.span) });
   const quick = h(
     "div",
@@ -42,6 +44,10 @@ export function clockPanel() {
     showClock: (/** @type {any} */ told) => drawNow({ at: told.at, ahead_s: told.ahead_s }),
     showRetries: (/** @type {any} */ overview) => drawLadder({ retries: overview.retries, at: overview.at }),
   };
+}
+
+function faultOfSpan(/** @type {string} */ text) {
+  return text === "" || SPAN.test(text) ? "" : "Write more than none, in days, hours and minutes, such as 3d, 36h or 1d12h.";
 }
 
 /** @param {{number: number, soonest: any[]}} retries @param {number} nowMs */

@@ -10,10 +10,12 @@ import { field, formOf, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
 import { panel, redrawn } from "./parts.js";
 import { addressAt, standIns } from "./standins.js";
+import { declined } from "./words.js";
 
 const WAIT_S = 15;
 // A worker that has much to do is asked again, under the same key.
 const MOST_ASKED = 4;
+const AMOUNT = /^[0-9]{1,13}([.][0-9]+)?$/;
 
 /**
  * What to pay with. Without a token it is kept nowhere: the customer approves on the provider's page.
@@ -67,13 +69,15 @@ export function purchasePanel() {
   const steps = h("ol", { class: "plain-list steps", "aria-live": "polite", "aria-label": "Steps of the payment" });
   let stop = () => {};
   let isLeft = false;
+  // What stands there again once a way has gone that takes only one.
+  let ownCurrency = currency.control.value;
+  currency.control.addEventListener("change", () => (ownCurrency = currency.control.value));
+  amount.control.addEventListener("input", () => amount.control.setCustomValidity(faultOfAmount(amount.control.value)));
   const show = () => {
     const chosen = WAYS[way.control.value];
     replace(does, chosen.does);
     currency.control.disabled = Boolean(chosen.currency);
-    if (chosen.currency) {
-      currency.control.value = chosen.currency;
-    }
+    currency.control.value = chosen.currency ?? ownCurrency;
   };
   way.control.addEventListener("change", show);
   show();
@@ -83,7 +87,7 @@ export function purchasePanel() {
     async onSubmit(values) {
       stop();
       replace(steps);
-      stop = await pay(WAYS[values.way], values.amount, values.currency, steps);
+      stop = await pay(WAYS[values.way], values.amount, values.currency, steps).catch(tellAtAmount);
       if (isLeft) {
         stop();
       }
@@ -96,6 +100,22 @@ export function purchasePanel() {
       stop();
     },
   };
+}
+
+/** Return what is wrong with an amount as it was typed; of currencies the server knows more. */
+function faultOfAmount(/** @type {string} */ text) {
+  const isGood = text.trim() === "" || (AMOUNT.test(text.trim()) && Number(text) > 0);
+  return isGood ? "" : "Write an amount above zero, such as 499.00.";
+}
+
+/** The form has one field for what the API has on each line. @returns {never} */
+function tellAtAmount(/** @type {any} */ error) {
+  for (const each of error.errors ?? []) {
+    if (each.field === "amount" || each.field.startsWith("lines")) {
+      Object.assign(each, { field: "amount", detail: `The amount ${each.detail}.` });
+    }
+  }
+  throw error;
 }
 
 /**
@@ -152,7 +172,7 @@ function standing({ id, status, error, provider_transaction_id: intent }, approv
   const to = status === "requires_action" ? (approveUrl ?? onBanksPage) : null;
   return [
     badge(status),
-    error ? ` ${error.code ?? error.message}` : null,
+    error ? ` ${error.code ? declined(error.code) : error.message}` : null,
     " ",
     link(`/payments/${id}`, "See the payment"),
     to ? h("p", null, h("a", { class: "button", href: to, target: "_blank", rel: "noopener" }, icon("external"), approveUrl ? "Approve at PayPal" : "Answer the bank")) : null,

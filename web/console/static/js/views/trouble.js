@@ -8,6 +8,7 @@ import { empty } from "../ui/states.js";
 import { toast, toastError } from "../ui/toasts.js";
 import { button, panel, redrawn } from "./parts.js";
 import { NAMES, ask, standIns } from "./standins.js";
+import { declined } from "./words.js";
 
 /** @typedef {import("./standins.js").Provider} Provider */
 
@@ -68,7 +69,7 @@ export function faultsPanel() {
 function faultLine(fault) {
   const often = fault.count === null ? "until cleared" : fault.count === 1 ? "once" : `${count(fault.count)} times`;
   const name = KINDS.find(([kind]) => kind === fault.kind)?.[1] ?? words(fault.kind);
-  return h("li", null, h("span", null, h("strong", null, NAMES[/** @type {Provider} */ (fault.provider)]), ` ${name}`, fault.decline_code ? ` (${fault.decline_code})` : null), h("span", { class: "quiet" }, often));
+  return h("li", null, h("span", null, h("strong", null, NAMES[/** @type {Provider} */ (fault.provider)]), ` ${name}`, fault.decline_code ? ` (${declined(fault.decline_code)})` : null), h("span", { class: "quiet" }, often));
 }
 
 /** @param {Record<string, any>} values */

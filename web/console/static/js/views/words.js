@@ -20,6 +20,11 @@ export function named(/** @type {string | null | undefined} */ word) {
   return word ? (NAMES[word] ?? words(word)) : "—";
 }
 
+/** Return why somebody declined: "insufficient_funds", or PayPal's own in capitals, as words. */
+export function declined(/** @type {string} */ code) {
+  return words(code.toLowerCase());
+}
+
 /**
  * Return what people know a payment method by: "Visa •••• 4242".
  *
