@@ -18,6 +18,9 @@ AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 SEEN = VAR / "screenshots"
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+# Between the two, and a desktop at 200 % and 400 %.
+WIDTHS = (900, 700, 640, 320)
+WORD = "W" * 300
 # By their worst; moderate and minor ones are advice.
 GRAVE = ("serious", "critical")
 RUN = """async (rules) => {
@@ -40,8 +43,12 @@ def judge(page: Page, view: str, *rules: str) -> None:
 
 
 def look(page: Page, name: str, theme: str) -> None:
-    """Write down what a view looks like at both sizes; nothing of it may stick out of a phone."""
+    """Write down what a view looks like at both sizes; nothing of it may stick out of a window."""
     SEEN.mkdir(parents=True, exist_ok=True)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": DESKTOP["height"]})
+        shown = page.evaluate("document.documentElement.scrollWidth")
+        assert shown <= width, f"{name} is {shown} wide in a window of {width}"
     for size, viewport in (("phone", PHONE), ("desktop", DESKTOP)):
         page.set_viewport_size(viewport)
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -85,7 +92,8 @@ def test_every_view_of_a_company_is_for_everybody(console, till):
     declined = till.pay(till.keep("pm_sandbox_decline_insufficient_funds"), "250.00")
     disputed = till.pay(till.keep("pm_card_createDispute"), "80.00")
     till.issue("42.50", due_on="2026-01-31", currency="USD")
-    till.owner.post(f"/api/v1/payments/{paid}/refund", {"amount": "30.00"}, prefer="wait=20")
+    refund = {"amount": "30.00", "notes": WORD}
+    till.owner.post(f"/api/v1/payments/{paid}/refund", refund, prefer="wait=20")
     console.system.wait_until(lambda: till.payment(disputed)["is_disputed"])
     [dispute] = till.owner.get("/api/v1/disputes").body["data"]
     invoice = till.payment(declined)["invoice_id"]
