@@ -26,6 +26,22 @@ def test_money_is_exact_and_has_its_currencys_digits(bench, amount, currency, te
     assert told(bench, f"f.money('{amount}', '{currency}')") == text
 
 
+def test_what_is_typed_has_no_more_digits_than_its_currency(bench):
+    assert bench.evaluate(
+        """async () => {
+            const {typed} = await import("/console/static/js/format.js");
+            const {wrongOf} = await import("/console/static/js/views/acts.js");
+            const filled = [["398.5", "USD"], ["5000", "JPY"], ["1", "KWD"]];
+            const judged = ["100.505", "100.50", "1e3", ""].map((each) => wrongOf(each, "USD"));
+            return [filled.map(([a, c]) => typed(a, c)), judged, wrongOf("5.0", "JPY")];
+        }"""
+    ) == [
+        ["398.50", "5000", "1.000"],
+        ["USD has 2 digits after the point.", "", *["Write an amount such as 10.00."] * 2],
+        "JPY has no digits after the point.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("amounts", "total"),
     [

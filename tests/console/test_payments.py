@@ -130,6 +130,11 @@ def test_a_list_is_filtered_in_its_address_and_grows_page_by_page(console):
     page.get_by_role("button", name="Load more").click()
     expect(rows).to_have_count(51)
     expect(page.get_by_role("button", name="Load more")).to_be_hidden()
+    rows.last.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(first["number"])
+    page.go_back()
+    expect(rows).to_have_count(51)
+    expect(rows.last).to_be_in_viewport()
     page.get_by_label("Search").fill(first["number"])
     expect(rows).to_have_count(1)
     expect(page).to_have_url(re.compile(rf"\?status=open&search={first['number']}$"))
@@ -140,6 +145,13 @@ def test_a_list_is_filtered_in_its_address_and_grows_page_by_page(console):
     expect(page.get_by_label("Search")).to_have_value(first["number"])
     page.get_by_role("button", name="Clear").click()
     expect(rows).to_have_count(50)
+    console.go(page, "/payments", status="failed&status=canceled", search="no%20such")
+    expect(page.get_by_text("No payment fits")).to_be_visible()
+    expect(page.get_by_label("Status").locator("option:checked")).to_have_text("Failed, Canceled")
+    page.get_by_label("Provider").select_option("Stripe")
+    expect(page).to_have_url(re.compile(r"status=failed%2Ccanceled&.*payment_method=stripe$"))
+    page.reload()
+    expect(page.get_by_label("Status")).to_have_value("failed,canceled")
 
 
 def test_what_cannot_be_had_says_so_and_is_tried_again(console):

@@ -92,6 +92,7 @@ export function createRouter({ views, outlet, instead = () => null, onShown = ()
   /** @param {string} path @param {{isReplacing?: boolean}} [options] */
   function go(path, { isReplacing = false } = {}) {
     const url = path.startsWith(BASE) ? path : BASE + (path === "/" ? "" : path);
+    history.replaceState({ ...history.state, scroll: scrollY }, "");
     history[isReplacing ? "replaceState" : "pushState"](null, "", url);
     show({ hasMoved: true });
     scrollTo(0, 0);
@@ -140,7 +141,12 @@ export function createRouter({ views, outlet, instead = () => null, onShown = ()
     };
   }
 
-  addEventListener("popstate", () => show({ hasMoved: true }));
+  addEventListener("popstate", ({ state }) => {
+    show({ hasMoved: true });
+    if (state?.scroll !== undefined) {
+      scrollTo(0, state.scroll);
+    }
+  });
   document.addEventListener("click", (event) => {
     const target = linkOf(event);
     if (target) {
