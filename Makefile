@@ -61,7 +61,8 @@ docs: setup-dev  ## Draw the state machines and tables into docs/payments.md
 	@$(BIN)/python -m docs.generate
 
 chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it ended), 20 restarts, relays
-	@PAYBEAT_RESTARTS=20 $(BIN)/python -m pytest tests/faults/test_restarts.py
+	@PAYBEAT_RESTARTS=20 PAYBEAT_PAYMENTS=1000 $(BIN)/python -m pytest \
+		tests/faults/test_restarts.py tests/faults/test_load.py
 	@PAYBEAT_RELAY_LONG=1 $(BIN)/python -m pytest tests/faults/relay
 	@$(BIN)/python -m tests.simulation.chaos --histories $(HISTORIES) --processes $(TEST_PROCESSES)
 

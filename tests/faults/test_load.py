@@ -1,7 +1,8 @@
-"""A thousand payments at once through the door."""
+"""Hundreds of payments at once through the door; `make chaos` has a thousand."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +20,14 @@ from tests.invariants import judge
 from tests.system import System
 from tests.web.api.shop import INTENTS
 
-PAYMENTS = 1000
+PAYMENTS = int(os.environ.get("PAYBEAT_PAYMENTS", "400"))
 CALLERS = 64
 COMPANIES = 4
 ANSWER_MS = 20
 
 
 @pytest.mark.slow
-def test_a_thousand_payments_at_once_are_each_charged_once(tmp_path, database_url):
+def test_hundreds_of_payments_at_once_are_each_charged_once(tmp_path, database_url):
     environ = {
         "WEB_WORKERS": "2",
         "WEB_THREADS": "64",

@@ -247,6 +247,7 @@ PUBLIC = {
     "console.page",
     "console.part",
     "console.sign_in",
+    "console.sign_out",
     "health.healthz",
     "health.readyz",
     "pages.docs",
