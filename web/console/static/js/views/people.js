@@ -20,14 +20,14 @@ export function presence() {
 }
 
 /**
- * Return who is online. While our own socket is open we are, whatever was told before it was.
+ * Return who is online, with us: we are here, whatever was told before our own socket was open.
  *
  * @returns {Person[]}
  */
 function peopleOf(/** @type {any} */ data) {
   const told = /** @type {Person[]} */ (data?.data ?? []);
   const { user } = session();
-  if (!user || !isLive() || told.some((each) => each.user_id === user.id)) {
+  if (!user || told.some((each) => each.user_id === user.id)) {
     return told;
   }
   return [{ user_id: user.id, name: user.name, email: user.email, since: new Date(serverNow()).toISOString() }, ...told];
