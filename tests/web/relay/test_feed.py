@@ -247,7 +247,8 @@ def test_through_kills_flushes_and_restarts_every_channel_is_contiguous_or_reset
         publish(channels, name)
         wait_for(lambda name=name: ledger.places[name] == channels.position(name))
     assert ledger.broken == []
-    assert {reason for _, reason in ledger.resets} == {"epoch"}
+    # On a slow machine more than the stream holds may be said while the feed is away.
+    assert "epoch" in {reason for _, reason in ledger.resets} <= {"epoch", "trimmed"}
     # Two flushes, two restarts; a kill is none.
     assert all(1 <= ledger.resets.count((name, "epoch")) <= 4 for name in names)
 
