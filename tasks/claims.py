@@ -268,10 +268,12 @@ def _is_open(session: Session, payment: Transaction, moment: datetime) -> bool |
     # What earlier acts of a group have begun must be seen.
     session.flush()
     cards.hold(session, method)
+    # First what is under way: one that is declined between the two looks is counted twice and
+    # waits. The other way round neither would count it, and an attempt too many be made.
+    under_way = cards.under_way_on(session, card, moment=moment)
     declines = cards.declines_of(session, card, moment=moment)
     if declines.is_spent:
         return False
-    under_way = cards.under_way_on(session, card, moment=moment)
     return True if declines.number + under_way < MAX_CARD_DECLINES else None
 
 
