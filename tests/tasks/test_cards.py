@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from models import cards
 from models.dunning import owe_restart
 from models.methods import MethodStatus, PaymentMethod
 from models.policies import store
-from models.transactions import Dunning, Status, Trigger
+from models.transactions import AttemptStatus, Dunning, Status, Transaction, Trigger
 from schedules.ladder import RetryPolicy
 from tasks import ladder
 from tests.bell import ring
@@ -82,6 +83,39 @@ def test_attempts_that_may_be_the_last_wait_for_each_other(shop):
     assert made == 2
     codes = sorted(str(shop.payment(payment_id).error_code) for payment_id in payments)
     assert codes == [*["card_attempts_exhausted"] * 2, *["insufficient_funds"] * 2]
+
+
+def test_an_attempt_declined_between_the_two_looks_is_counted(shop, monkeypatch):
+    card = shop.card()
+    history = decline_often(shop, card, 10)
+    set_last(shop, history, AttemptStatus.CALLING)
+    looked = []
+
+    def then_declined(look):
+        def looking(*args, **more):
+            seen = look(*args, **more)
+            if not looked:
+                set_last(shop, history, AttemptStatus.DECLINED)
+            looked.append(look.__name__)
+            return seen
+
+        return looking
+
+    for look in (cards.under_way_on, cards.declines_of):
+        monkeypatch.setattr(cards, look.__name__, then_declined(look))
+    payment_id = shop.owe(card)
+    [owed] = shop.owed("payments.charge")
+    ring(owed.task, owed.id)
+    assert len(looked) >= 2
+    assert shop.attempts(payment_id) == []
+
+
+def set_last(shop: Shop, payment_id, status: AttemptStatus) -> None:
+    """Have the last attempt of a card's history be under way, or declined."""
+    with shop.session() as session:
+        last = session.get_one(Transaction, payment_id).attempts[-1]
+        last.status = status
+        last.advice = "retry" if status == AttemptStatus.DECLINED else None
 
 
 def test_a_card_without_declines_is_charged_for_many_invoices_at_once(shop):
