@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
-from worker import database
+from web import serving
 from worker.settings import settings
 from worker.telemetry.gunicorn_log import GunicornLog
 
@@ -41,7 +40,4 @@ proc_name = "paybeat-web"
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001  gunicorn passes it
     """Make the process ready to serve."""
-    database.answer_within(DATABASE_ANSWERS_WITHIN_S)
-    # Keep what was loaded out of the collector's sight: going through it stops all for 90 ms.
-    gc.collect()
-    gc.freeze()
+    serving.make_ready(database_answers_within_s=DATABASE_ANSWERS_WITHIN_S)

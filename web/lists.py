@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -41,3 +41,16 @@ def answer_page(
         return respond(
             {"data": list(map(shown, page.rows)), "next_cursor": cursor_of(page.next_after)}
         )
+
+
+def of_statuses(
+    wanted: Select[Row], column: Any, statuses: Sequence[Any], *, is_searched: bool
+) -> tuple[Select[Row], AnyOf | None]:
+    """Narrow a list to any of these statuses, or return what `answer_page` merges it from.
+
+    Each of several is read in the order of its own index; what a search finds has another.
+    """
+    distinct = list(dict.fromkeys(statuses))
+    if len(distinct) > 1 and not is_searched:
+        return wanted, (column, distinct)
+    return (wanted.where(column.in_(distinct)) if distinct else wanted), None

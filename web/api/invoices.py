@@ -28,7 +28,7 @@ from models.tenants import Company, Permission
 from models.timeline import note
 from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
-from web.lists import answer_page
+from web.lists import answer_page, of_statuses
 from web.problems import Problem, invalid
 from web.routes import Input, Routes, respond
 from web.schemas import (
@@ -198,16 +198,13 @@ def list_invoices(query: InvoiceQuery) -> Response:
     """List invoices, newest first."""
     company_id = caller().company_id
     wanted = select(Invoice)
-    statuses = list(dict.fromkeys(query.status))
-    any_of = None
     if query.currency is not None:
         wanted = wanted.where(Invoice.currency == query.currency)
     if query.search is not None:
         wanted = search.of_invoices(wanted, query.search, company_id=company_id)
-    elif len(statuses) > 1:
-        any_of = (Invoice.status, statuses)
-    if statuses and any_of is None:
-        wanted = wanted.where(Invoice.status.in_(statuses))
+    wanted, any_of = of_statuses(
+        wanted, Invoice.status, query.status, is_searched=query.search is not None
+    )
     return answer_page(Invoice, wanted, query, _shown, company_id=company_id, any_of=any_of)
 
 

@@ -33,7 +33,7 @@ from web.api import resuming
 from web.api.resuming import ResumeShown
 from web.auth import allowed, caller
 from web.idempotency import Begun, Told, idempotent
-from web.lists import answer_page
+from web.lists import answer_page, of_statuses
 from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes, respond
 from web.schemas import (
@@ -251,14 +251,11 @@ def list_payments(query: PaymentQuery) -> Response:
     ):
         if value is not None:
             wanted = wanted.where(column == value)
-    statuses = list(dict.fromkeys(query.status))
-    any_of = None
     if query.search is not None:
         wanted = search.of_payments(wanted, query.search, company_id=company_id)
-    elif len(statuses) > 1:
-        any_of = (Transaction.status, statuses)
-    if statuses and any_of is None:
-        wanted = wanted.where(Transaction.status.in_(statuses))
+    wanted, any_of = of_statuses(
+        wanted, Transaction.status, query.status, is_searched=query.search is not None
+    )
     return answer_page(Transaction, wanted, query, _shown, company_id=company_id, any_of=any_of)
 
 
