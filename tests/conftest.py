@@ -17,6 +17,7 @@ from tests.factories import Customer, make_company
 from tests.servers import Servers, Urls, close_breakers, make_empty_database
 from worker.breaker import ProviderBreaker, breaker_of
 from worker.cache import shared
+from worker.channels import Channels
 from worker.database import engine
 from worker.settings import settings
 
@@ -159,6 +160,18 @@ def fresh_valkey(tmp_path: Path) -> Iterator[Callable[[], PrivateValkey]]:
     with ExitStack() as running:
         count = iter(range(100))
         yield lambda: running.enter_context(PrivateValkey(tmp_path / f"valkey{next(count)}"))
+
+
+@pytest.fixture
+def own_valkey(fresh_valkey: Callable[[], PrivateValkey]) -> PrivateValkey:
+    """A Valkey that nothing but this test uses."""
+    return fresh_valkey()
+
+
+@pytest.fixture
+def channels(own_valkey: PrivateValkey) -> Channels:
+    """The channels of that Valkey."""
+    return Channels(own_valkey.url)
 
 
 @pytest.fixture

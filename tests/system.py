@@ -243,15 +243,15 @@ class System:
         with self.engine.begin() as connection:
             connection.execute(sqlalchemy.text(f"DROP DATABASE IF EXISTS `{name}`"))
 
-    def _make_parts(self) -> None:
-        port, stripe_port, paypal_port = free_port(), free_port(), free_port()
-        relay_port = free_port()
+    def _environ(self) -> dict[str, str]:
+        """What every part is told; with it, where each of them is."""
+        port, stripe_port, paypal_port, relay_port = (free_port() for _ in range(4))
         self.web_url = f"http://{LOOPBACK}:{port}"
         self.relay_url = f"http://{LOOPBACK}:{relay_port}"
         self.stripe_url = f"http://{LOOPBACK}:{stripe_port}"
         self.paypal_url = f"http://{LOOPBACK}:{paypal_port}"
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        self.environ = {
+        return {
             **inherited,
             **QUICK,
             **UNMEASURED,
@@ -273,6 +273,9 @@ class System:
             "REMAP_SIGTERM": "SIGQUIT",
             **self._given_environ,
         }
+
+    def _make_parts(self) -> None:
+        self.environ = self._environ()
         celery: list[str | Path] = [BIN / "celery", "-A", "worker.app"]
         queues, flags = ",".join(SUBJECTS), "-P threads -c 16 -E --without-mingle --without-gossip"
         self.stripe = Control(self.stripe_url)

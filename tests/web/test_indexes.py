@@ -71,18 +71,7 @@ def rows_of(company_id) -> dict[type, list[dict[str, Any]]]:
                 "dunning": Dunning.SCHEDULED if is_failed else Dunning.NONE,
             }
         )
-        postings += [
-            {
-                **own,
-                "id": new_id(),
-                "posting": f"payment:{payment_id}",
-                "account": account,
-                "amount": amount,
-                "currency": "INR",
-                "transaction_id": payment_id,
-            }
-            for account, amount in ((Account.CLEARING, money), (Account.RECEIVABLE, -money))
-        ]
+        postings += postings_of(payment_id, money, own)
         disputes.append(
             {
                 **changing,
@@ -112,6 +101,21 @@ def rows_of(company_id) -> dict[type, list[dict[str, Any]]]:
         Dispute: disputes,
         Alert: alerts,
     }
+
+
+def postings_of(payment_id, money: Decimal, own: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **own,
+            "id": new_id(),
+            "posting": f"payment:{payment_id}",
+            "account": account,
+            "amount": amount,
+            "currency": "INR",
+            "transaction_id": payment_id,
+        }
+        for account, amount in ((Account.CLEARING, money), (Account.RECEIVABLE, -money))
+    ]
 
 
 @pytest.fixture(scope="module")

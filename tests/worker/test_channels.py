@@ -19,16 +19,6 @@ GONE = -2
 BODY = b'{"type":"invoice.paid"}'
 
 
-@pytest.fixture
-def server(fresh_valkey):
-    return fresh_valkey()
-
-
-@pytest.fixture
-def channels(server):
-    return Channels(server.url)
-
-
 def publish(channels: Channels, channel: str = "a", count: int = 1) -> Place:
     assert channels.publish({channel: [BODY] * count}) == {}
     return channels.position(channel)
@@ -77,14 +67,14 @@ def test_a_channels_numbers_run_on_from_call_to_call(channels):
     assert channels.position("a") == channels.position("b") == Place(epoch, 3)
 
 
-def test_publishers_at_once_leave_no_hole_and_no_double(server, channels):
+def test_publishers_at_once_leave_no_hole_and_no_double(own_valkey, channels):
     heard = channels.cache.client.pubsub()
     heard.subscribe(channel_of("a"))
     heard.get_message(timeout=5)
     go = threading.Barrier(4)
 
     def publish_many() -> None:
-        mine = Channels(server.url)
+        mine = Channels(own_valkey.url)
         go.wait()
         for _ in range(50):
             again(lambda: mine.publish({"a": [BODY, BODY]}))
@@ -182,43 +172,43 @@ def test_forgotten_scripts_are_sent_again_and_change_nothing(channels):
     assert channels.position("b") == Place(before.epoch, 1)
 
 
-def test_an_older_snapshot_is_another_epoch(server, channels):
+def test_an_older_snapshot_is_another_epoch(own_valkey, channels):
     saved = publish(channels, "a", 2)
     channels.do(lambda r: r.save())
     lost = publish(channels, "a", 2)
-    kill(server)
+    kill(own_valkey)
     # Whoever comes first, a reader or a publisher.
     assert again(lambda: channels.since("a", lost)).lost == "epoch"
     after = publish(channels, "a")
     assert (after.seq, after.epoch != saved.epoch) == (1, True)
     channels.do(lambda r: r.save())
-    kill(server)
+    kill(own_valkey)
     again(lambda: channels.publish({"a": [BODY]}))
     last = channels.position("a")
     assert (last.seq, last.epoch != after.epoch) == (1, True)
     assert [seq for seq, _ in channels.since("a", Place(last.epoch, 0)).messages] == [1]
 
 
-def test_failover_to_a_replica_and_back_takes_no_number_twice(server, channels, fresh_valkey):
+def test_failover_to_a_replica_and_back_takes_no_number_twice(own_valkey, channels, fresh_valkey):
     """The replica lags: it has not heard of the last messages."""
     replica = fresh_valkey()
     publish(channels, "a", 2)
-    follow(server, None)
+    follow(own_valkey, None)
     other = Channels(replica.url)
-    follow(replica, server)
-    wait_for(lambda: head_on(replica) == head_on(server))
+    follow(replica, own_valkey)
+    wait_for(lambda: head_on(replica) == head_on(own_valkey))
     follow(replica, None)
     lost = publish(channels, "a", 2)
     assert other.since("a", lost).lost == "epoch"
     after = publish(other, "a", 4)
     assert after.epoch != lost.epoch
     # And back, to a server that runs since then, over connections that were open all the time.
-    follow(server, replica)
-    wait_for(lambda: head_on(replica) == head_on(server))
+    follow(own_valkey, replica)
+    wait_for(lambda: head_on(replica) == head_on(own_valkey))
     with pytest.raises(CacheAway):
         channels.publish({"a": [BODY]})
     unheard = publish(other, "b", 1)
-    follow(server, None)
+    follow(own_valkey, None)
     again(lambda: channels.publish({"a": [BODY]}))
     last = channels.position("a")
     assert last.seq == 1
@@ -253,9 +243,9 @@ def test_a_stream_that_cannot_be_written_costs_no_number(channels):
     assert publish(channels, "a") == Place(before.epoch, 3)
 
 
-def test_a_redis_that_is_away_is_said_to_be(server, channels):
+def test_a_redis_that_is_away_is_said_to_be(own_valkey, channels):
     before = publish(channels, "a")
-    server.stop()
+    own_valkey.stop()
     for ask in (
         lambda: channels.publish({"a": [BODY]}),
         lambda: channels.position("a"),

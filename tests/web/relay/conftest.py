@@ -30,6 +30,16 @@ def system(tmp_path_factory) -> Iterator[System]:
 
 
 @pytest.fixture
+def url(system) -> str:
+    return system.relay_url
+
+
+@pytest.fixture
+def owner(system):
+    return system.member()
+
+
+@pytest.fixture
 def make_house():
     houses = []
 

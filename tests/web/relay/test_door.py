@@ -46,16 +46,6 @@ def hears(peer, kind: str) -> bool:
     return True
 
 
-@pytest.fixture
-def url(system) -> str:
-    return system.relay_url
-
-
-@pytest.fixture
-def owner(system):
-    return system.member()
-
-
 def user_is(system, client, **values) -> None:
     with system.session() as session:
         session.execute(update(User).where(User.id == UUID(client.user["id"])).values(**values))

@@ -21,23 +21,13 @@ from worker.channels import Channels, Place, channel_of, stream_of
 
 
 @pytest.fixture
-def server(fresh_valkey):
-    return fresh_valkey()
-
-
-@pytest.fixture
-def channels(server):
-    return Channels(server.url)
-
-
-@pytest.fixture
 def ledger():
     return Ledger()
 
 
 @pytest.fixture
-def feed(server, ledger):
-    feed = RedisFeed(Channels(server.url), quiet_s=0.5, linger_s=0.3)
+def feed(own_valkey, ledger):
+    feed = RedisFeed(Channels(own_valkey.url), quiet_s=0.5, linger_s=0.3)
     feed.start(ledger)
     yield feed
     feed.stop()
@@ -142,16 +132,18 @@ def test_a_hole_that_cannot_be_filled_is_told(feed, channels, ledger):
     assert ledger.broken == []
 
 
-def test_a_redis_that_hangs_is_noticed_and_what_it_missed_is_heard(feed, server, channels, ledger):
+def test_a_redis_that_hangs_is_noticed_and_what_it_missed_is_heard(
+    feed, own_valkey, channels, ledger
+):
     opened(feed, ledger, "a")
     wait_for(lambda: feed.is_connected)
-    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(own_valkey.pid, signal.SIGSTOP)
     try:
         feed.open("b")
         feed.read("a", "me", ledger.places["a"])
         wait_for(lambda: not feed.is_connected)
     finally:
-        os.kill(server.pid, signal.SIGCONT)
+        os.kill(own_valkey.pid, signal.SIGCONT)
     publish(channels, "a", 2)
     wait_for(lambda: ledger.seqs("a") == [1, 2])
     wait_for(lambda: "b" in ledger.places and ledger.answers)
@@ -223,12 +215,12 @@ def test_a_channel_that_is_opened_again_at_once_has_no_hole(feed, channels, ledg
 
 
 def test_through_kills_flushes_and_restarts_every_channel_is_contiguous_or_reset(
-    feed, server, channels, ledger
+    feed, own_valkey, channels, ledger
 ):
     names = ["a", "b", "c"]
     is_over = threading.Event()
     publishers = [
-        threading.Thread(target=publish_on, args=(Channels(server.url), names, is_over))
+        threading.Thread(target=publish_on, args=(Channels(own_valkey.url), names, is_over))
         for _ in range(2)
     ]
     for name in names:
@@ -238,7 +230,7 @@ def test_through_kills_flushes_and_restarts_every_channel_is_contiguous_or_reset
     try:
         for act in ["kill", "flush", "kill", "restart", "save", "kill", "restart", "kill", "flush"]:
             hear_more(ledger, names)
-            harm(act, server, channels)
+            harm(act, own_valkey, channels)
     finally:
         is_over.set()
         for publisher in publishers:

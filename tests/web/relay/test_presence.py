@@ -20,16 +20,6 @@ AGES_S = 1000.0
 
 
 @pytest.fixture
-def server(fresh_valkey):
-    return fresh_valkey()
-
-
-@pytest.fixture
-def channels(server):
-    return Channels(server.url)
-
-
-@pytest.fixture
 def relay(channels):
     """Return a maker of relays' watchers that look round often; nothing expires by itself."""
     started = []

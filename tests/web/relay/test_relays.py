@@ -21,16 +21,6 @@ pytestmark = pytest.mark.xdist_group("tests/web/relay")
 
 
 @pytest.fixture
-def url(system) -> str:
-    return system.relay_url
-
-
-@pytest.fixture
-def owner(system):
-    return system.member()
-
-
-@pytest.fixture
 def other(system):
     """Another relay, of which a test says how it is set."""
     started: list[Part] = []
