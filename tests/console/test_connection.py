@@ -256,3 +256,13 @@ def test_every_tab_is_told_over_how_long_to_fetch_anew(bench):
             return posted[0];
         }"""
     ) == {"type": "refetch", "reason": "epoch", "position": "e2-4", "spreadMs": 700}
+
+
+def test_live_is_not_said_while_all_is_being_asked_anew(bench):
+    assert bench.evaluate(
+        """async () => {
+            const { statusInWords } = await import("/console/static/js/relay/client.js");
+            const live = {state: "live", until: null, behindUntil: 5000};
+            return [statusInWords(live, 4000), statusInWords(live, 5000)];
+        }"""
+    ) == ["Catching up…", "Live"]

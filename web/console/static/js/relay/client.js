@@ -21,6 +21,7 @@ import { judge, placeOf, textOf } from "./place.js";
  * @property {"worker" | "leader" | null} [mode]
  * @property {boolean} [isLeading]
  * @property {number} [tabs] how many tabs share the socket, as far as is known
+ * @property {number} [behindUntil] until when what is shown may be older than the connection
  */
 
 // Tabs of another release speak otherwise.
@@ -68,7 +69,7 @@ export function startRelay() {
 export function statusInWords(/** @type {RelayStatus} */ status, now = Date.now()) {
   switch (status.state) {
     case "live":
-      return "Live";
+      return (status.behindUntil ?? 0) > now ? "Catching up…" : "Live";
     case "connecting":
       return "Connecting…";
     case "waiting": {
@@ -169,6 +170,11 @@ function follow(name, company) {
   function begin({ reason, position, spreadMs }) {
     last = placeOf(position);
     invalidate([], reason === "begin" ? { askedBefore: Date.now() } : { spreadMs });
+    if (spreadMs) {
+      // What is shown is older than the connection until it has been asked anew.
+      show({ behindUntil: Date.now() + spreadMs });
+      setTimeout(() => show({}), spreadMs);
+    }
   }
 
   function take(/** @type {Happening[]} */ events) {
