@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
 	done || echo python3)
 BIN := .venv/bin
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 TESTS ?=
 SCENARIO ?= payment
 HISTORIES ?= 10000
