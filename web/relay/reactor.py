@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -210,9 +210,9 @@ class Reactor(threading.Thread):
         self._connections.safely(client, self._join, client, since)
 
     def _join(self, client: Client, since: Place | None) -> None:
+        # First: whatever becomes of the client from here on, who was told of it hears that it left.
+        self._tell((watcher.joined for watcher in self._watchers), client)
         self._connections.add(client, self._now)
-        for watcher in self._watchers:
-            watcher.joined(client)
         if self._spread_ms is not None:
             self._send_away(client, random.randrange(self._spread_ms + 1))  # noqa: S311
             return
@@ -343,8 +343,12 @@ class Reactor(threading.Thread):
             channel.catching.pop(client.fd, None)
             if channel.is_empty:
                 self._empty[channel.name] = self._now + self.bounds.empty_s
-        for watcher in self._watchers:
+        self._tell((watcher.left for watcher in self._watchers), client)
+
+    def _tell(self, watching: Iterable[Callable[[Client], None]], client: Client) -> None:
+        """Tell watchers of a client: one that fails harms neither the client nor the others."""
+        for tell in watching:
             try:
-                watcher.left(client)
+                tell(client)
             except Exception:
                 log.exception("a watcher of the relay failed")

@@ -95,6 +95,47 @@ def test_the_hello_waits_until_the_channel_is_open(house):
     assert back.seqs == [2, 3]
 
 
+def test_what_is_heard_before_the_channel_is_open_is_neither_lost_nor_doubled(house):
+    house.feed.write(4)
+    house.feed.holds_openings = True
+    fresh, back = house.let_in(), house.let_in("a1-3")
+    house.feed.say(2)
+    house.settle()
+    house.reactor.opened("c", house.feed.place)
+    house.feed.say()
+    for peer, seqs in ((fresh, [7]), (back, [4, 5, 6, 7])):
+        peer.until(hears(7))
+        assert peer.seqs == seqs
+        assert peer.of("relay.refetch") == []
+
+
+def test_a_reset_before_the_channel_is_open_opens_it_and_nobody_fetches_anew(house):
+    house.feed.write(4)
+    house.feed.holds_openings = True
+    fresh, back = house.let_in(), house.let_in("a1-3")
+    house.reactor.reset("c", house.feed.place, "epoch")
+    fresh.until(lambda p: p.of("relay.hello"))
+    house.reactor.opened("c", house.feed.place)
+    house.feed.say()
+    for peer, seqs in ((fresh, [5]), (back, [4, 5])):
+        peer.until(hears(5))
+        assert peer.seqs == seqs
+        assert peer.of("relay.refetch") == []
+    assert fresh.of("relay.hello")[0]["position"] == "a1-4"
+
+
+def test_what_is_told_of_a_channel_that_nobody_hears_any_more_is_nothing(house):
+    peer = house.welcome()
+    place = Place("a1", 9)
+    house.reactor.opened("gone", place)
+    house.reactor.heard("gone", [(10, b"{}")])
+    house.reactor.reset("gone", place, "epoch")
+    house.settle()
+    house.feed.say()
+    peer.until(hears(1))
+    assert list(house.reactor._channels) == ["c"]
+
+
 @pytest.mark.parametrize(
     ("since", "reason"), [("b2-5", "epoch"), ("a1-2", "trimmed"), ("a1-11", "ahead")]
 )

@@ -1,6 +1,7 @@
 """What clients say to the reactor, how they are kept alive, and how connections end."""
 
 import re
+import socket
 import subprocess
 import sys
 from uuid import uuid4
@@ -182,6 +183,71 @@ def test_a_goodbye_is_answered_with_its_code(house, goodbye):
     wait_for(lambda: house.left)
 
 
+def test_a_goodbye_amid_a_frame_is_answered_after_the_rest_of_it(house):
+    peer = house.welcome(buffer=1)
+    house.feed.say(100, size=1024)
+    house.settle()
+    peer.sock.sendall(by_hand((1000).to_bytes(2, "big"), CLOSE))
+    assert peer.end() == (1000, "")
+    assert peer.seqs == list(range(1, len(peer.seqs) + 1))
+    assert len(peer.seqs) < 100
+    wait_for(lambda: house.reactor._connections.by_fd == {})
+
+
+def test_a_goodbye_that_crosses_ours_ends_it_once_ours_is_out(house):
+    session = uuid4()
+    peer = house.welcome(buffer=1, session_id=session)
+    peer.answers = False
+    house.feed.say(100, size=1024)
+    house.reactor.end_sessions([session], 4001, "the session has ended")
+    house.settle()
+    peer.sock.sendall(by_hand((1000).to_bytes(2, "big"), CLOSE))
+    house.settle()
+    # Nobody waits for the answer that came already.
+    assert peer.end() == (4001, "the session has ended")
+    assert house.reactor.stats.closed == {4001: 1}
+
+
+def test_who_is_told_to_go_twice_is_told_once_and_has_no_more_time_for_it(house):
+    session = uuid4()
+    rude = house.welcome(session_id=session)
+    rude.answers = False
+    for _ in range(2):
+        house.reactor.end_sessions([session], 4001, "the session has ended")
+        house.settle()
+        house.pass_time(3)
+    house.settle()
+    assert house.reactor._connections.by_fd == {}
+    assert house.left == house.joined
+    assert rude.end() == (4001, "the session has ended")
+    assert house.reactor.stats.closed == {4001: 1}
+
+
+def test_a_drop_cuts_at_once_is_told_once_and_hits_nobody_else(house):
+    gone, other = house.welcome(), house.welcome()
+    client = house.joined[0]
+    drop = house.reactor._connections.drop
+    house.reactor._inbox.put(drop, client)
+    assert gone.end() is None
+    house.settle()
+    # Its number is another's by now.
+    client.fd = house.joined[1].fd
+    house.reactor._inbox.put(drop, client)
+    house.feed.say()
+    other.until(lambda p: p.seqs == [1])
+    assert house.left == [client]
+
+
+def test_a_socket_that_somebody_else_holds_too_wakes_nobody_once_it_is_dropped(house):
+    peer = house.welcome()
+    held = house.joined[0].sock.dup()
+    house.reactor._inbox.put(house.reactor._connections.drop, house.joined[0])
+    house.settle()
+    peer.say(type="ping")
+    assert house.ready() == []
+    held.close()
+
+
 def test_the_relay_waits_for_the_answer_to_its_goodbye_but_not_for_ever(house):
     session = uuid4()
     polite, rude = (house.welcome(session_id=session) for _ in range(2))
@@ -269,6 +335,40 @@ def test_what_fails_for_one_client_costs_only_it(house):
     lucky.say(type="ping")
     assert lucky.end() is None
     house.welcome()
+
+
+class Failing:
+    """A watcher of whom nothing is to be had."""
+
+    def joined(self, client):
+        raise RuntimeError
+
+    left = joined
+
+
+def test_a_watcher_that_fails_harms_neither_the_client_nor_the_others(house):
+    house.reactor._watchers.insert(0, Failing())
+    peer, other = house.welcome(), house.welcome()
+    house.feed.say()
+    peer.until(lambda p: p.seqs == [1])
+    assert len(house.joined) == 2
+    peer.sock.close()
+    wait_for(lambda: house.left == house.joined[:1])
+    house.feed.say()
+    other.until(lambda p: p.seqs == [1, 2])
+
+
+def test_who_cannot_be_held_was_there_for_those_who_hear_that_it_left(house):
+    other = house.welcome()
+    sock, peer = socket.socketpair()
+    sock.close()
+    house.reactor.adopt(sock, house.joined[0].member, None)
+    house.settle()
+    assert len(house.joined) == 2
+    assert house.left == house.joined[1:]
+    house.feed.say()
+    other.until(lambda p: p.seqs == [1])
+    peer.close()
 
 
 def test_half_of_what_one_client_said_never_becomes_anothers(house):
