@@ -73,7 +73,7 @@ class Backlog:
         now: when it began, on the monotonic clock.
     """
 
-    __slots__ = ("bounds", "frames", "gap_after", "is_cut", "moved_at", "size")
+    __slots__ = ("bounds", "frames", "gap_after", "held", "is_cut", "moved_at", "size")
 
     def __init__(self, bounds: Bounds, now: float) -> None:
         self.bounds = bounds
@@ -82,6 +82,8 @@ class Backlog:
         # The first frame was sent in part: its rest must follow, come what may.
         self.is_cut = False
         self.moved_at = now
+        # What the kernel held besides, when it was last looked at.
+        self.held = 0
         # The last message before those that were skipped, until the client is told.
         self.gap_after: int | None = None
 

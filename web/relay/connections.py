@@ -130,9 +130,7 @@ class Connections:
         for client in [c for fd, c in self.by_fd.items() if fd % self._ticks == turn]:
             self.safely(client, self._beat, client, now)
         for client in list(self._outbound.slow.values()):
-            behind = client.behind
-            if behind is not None and now - behind.moved_at > self._bounds.stuck_s:
-                self.safely(client, self.end, client, TOO_SLOW.code, TOO_SLOW.reason, now)
+            self.safely(client, self._judge, client, now)
         for client in list(self._ending.values()):
             if client.ending is not None and now > client.ending.deadline:
                 self.drop(client)
@@ -145,6 +143,13 @@ class Connections:
             return
         client.unheard += 1
         self._say(client, HEARTBEAT, now)
+
+    def _judge(self, client: Client, now: float) -> None:
+        """End the connection of who takes nothing of what waits for it."""
+        self._outbound.look(client, now)
+        behind = client.behind
+        if behind is not None and now - behind.moved_at > self._bounds.stuck_s:
+            self.end(client, TOO_SLOW.code, TOO_SLOW.reason, now)
 
     def _say(self, client: Client, frame: bytes, now: float) -> None:
         """Send what may be left out where too much waits already."""

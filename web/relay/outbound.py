@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import select
+import socket
+import sys
+import termios
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -127,11 +131,34 @@ class Outbound:
             sent = _send(client, data)
             if sent:
                 behind.sent(sent)
-                behind.moved_at = now
-                client.unheard = 0
+                _moved(client, behind, now)
             if sent < len(data):
                 return False
         return True
+
+    def look(self, client: Client, now: float) -> None:
+        """Note whether the client has taken some of what the kernel holds for it.
+
+        A socket has room again, by its own account, once much of what it holds is gone: who takes
+        little would until then seem to take nothing.
+        """
+        behind = client.behind
+        if behind is None:
+            return
+        held = _held(client.sock)
+        if held < behind.held:
+            _moved(client, behind, now)
+        behind.held = held
+
+
+def _moved(client: Client, behind: Backlog, now: float) -> None:
+    behind.moved_at = now
+    client.unheard = 0
+
+
+def _held(sock: socket.socket) -> int:
+    """Return how many bytes were sent and not yet taken by the other side, as the kernel counts."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _send(client: Client, data: bytes) -> int:

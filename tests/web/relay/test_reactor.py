@@ -174,6 +174,33 @@ def test_who_takes_nothing_for_too_long_is_told_so(house):
     assert slow.closed is None
 
 
+def test_who_takes_some_now_and_then_and_answers_no_ping_is_there_all_the_same(house):
+    slow = house.welcome(buffer=1)
+    # Its pings wait behind the rest.
+    slow.answers = False
+    house.feed.say(200, size=KB)
+    for _ in range(4):
+        house.pass_time(25)
+        slow.read(9 * KB)
+        house.settle()
+    assert (slow.closed, house.left) == (None, [])
+    slow.until(hears(200))
+
+
+def test_who_takes_less_than_makes_room_is_not_stuck(house):
+    # The kernel tells of room once three quarters of such a buffer are free.
+    slow, stuck = house.welcome(buffer=100 * KB), house.welcome(buffer=100 * KB)
+    house.feed.say(200, size=4 * KB)
+    house.settle()
+    for _ in range(3):
+        house.pass_time(11)
+        assert slow.read(36 * KB)
+    house.settle()
+    assert stuck.end() == (4103, "too slow")
+    assert house.left == house.joined[1:]
+    slow.until(hears(200))
+
+
 def test_who_takes_nothing_even_then_is_cut(house):
     house.welcome(buffer=1)
     house.feed.say(100, size=KB)
