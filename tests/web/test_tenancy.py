@@ -18,13 +18,14 @@ from models.disputes import Dispute, DisputeStatus
 from models.ids import new_id
 from models.refunds import Refund, RefundReason
 from models.tables import METADATA
-from models.tenants import Permission, Role
+from models.tenants import Permission, Role, User
 from models.transactions import AttemptStatus, Status, Transaction, start_attempt
 from tests.factories import Customer, make_company, make_invoice, make_method, make_payment
 from tests.web.probe import Probe
 from tests.web.visitor import problem_of
 from web.app import create_app
 from web.auth import guard_of
+from worker import sessions
 from worker.database import engine, transaction
 
 PUBLIC = {
@@ -370,6 +371,19 @@ def test_only_the_tenants_staff_gets_in(visitor, password_hash, use, method, pat
             problem_of(answer, 403, "forbidden")
             assert Permission.OPERATIONS in answer.json["detail"]
     assert checksums() == before
+
+
+def test_only_an_operator_without_a_company_is_of_the_whole_tenant(visitor, password_hash, use):
+    staff = make_company(role=Role.OPERATOR, password_hash=password_hash)
+    theirs = make_company(tenant_id=staff.tenant_id)
+    with transaction() as session:
+        session.get_one(User, staff.user_id).company_id = None
+    demoted = visitor.sign_in(staff.email)
+    sessions.change_user(staff.user_id, role=Role.MEMBER)
+    for path in ("/overview", "/presence", "/companies", f"/companies/{theirs.company_id}"):
+        assert demoted.get(f"/api/v1{path}").status_code == 400, path
+    assert demoted.get("/api/v1/invoices").status_code == 400
+    assert demoted.post("/api/v1/relay/tickets", json={}).status_code == 403
 
 
 def test_the_probe_has_no_route_that_the_application_has(use):

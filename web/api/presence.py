@@ -44,7 +44,7 @@ def read_presence() -> Response:
     """
     who = caller()
     try:
-        found = present(who.acting_for or who.tenant_id)
+        found = present(who.company_in_sight or who.tenant_id)
     except CacheAway:
         raise unavailable("Redis cannot be reached, so nobody can say who is online.") from None
     with transaction() as session:

@@ -58,6 +58,14 @@ class Caller:
             raise Problem("bad-request", f"Name the company in {COMPANY_HEADER}.")
         return self.acting_for
 
+    @property
+    def company_in_sight(self) -> UUID | None:
+        """Return the one company that is seen; None for an operator who named none: all are.
+
+        400 for anybody else who has none.
+        """
+        return self.acting_for if self.role is Role.OPERATOR else self.company_id
+
 
 class SessionEnded(Problem):
     """A 401 for a token whose session has ended: a new one must be had."""
