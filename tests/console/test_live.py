@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import expect
 
 from tests.waiting import wait_for
@@ -61,8 +63,20 @@ def wait_told(pages, numbers):
         assert feed(page) == numbers
 
 
-@pytest.mark.parametrize(("mode", "count"), [("worker", 5), ("leader", 3)])
-def test_tabs_share_one_socket_and_go_on_when_the_first_is_killed(console, mode, count):
+def close(console, page):
+    page.close(run_before_unload=False)
+
+
+def crash(console, page):
+    with page.expect_event("crash"), suppress(BrowserError):
+        page.goto("chrome://crash")
+    console.problems.remove("a page crashed")
+
+
+@pytest.mark.parametrize(
+    ("mode", "count", "end"), [("worker", 5, close), ("worker", 2, crash), ("leader", 3, crash)]
+)
+def test_tabs_share_one_socket_and_go_on_when_the_first_is_gone(console, mode, count, end):
     owner = console.owner()
     first, *others = open_live(console, mode, count)
     before = issue(owner)
@@ -70,7 +84,7 @@ def test_tabs_share_one_socket_and_go_on_when_the_first_is_killed(console, mode,
     wait_for(lambda: sockets(console) == 1)
     leading = [is_leading(page) for page in (first, *others)]
     assert leading == [mode == "leader"] + [False] * len(others)
-    first.close(run_before_unload=False)
+    end(console, first)
     wait_told(others, before + issue(owner, 3))
     wait_for(lambda: sockets(console) == 1)
 

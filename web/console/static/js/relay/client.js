@@ -24,6 +24,12 @@ import { judge, placeOf, textOf } from "./place.js";
  * @property {number} [behindUntil] until when what is shown may be older than the connection
  */
 
+/**
+ * @typedef {object} Listener
+ * @property {(events: Happening[]) => void} hear
+ * @property {() => void} forget who is followed changes: what was heard is not theirs to see
+ */
+
 // Tabs of another release speak otherwise.
 const VERSION = 1;
 const FORCE = "paybeat.relay";
@@ -34,14 +40,14 @@ const RESTART_MS = 6000;
 const JOIN_MS = 15_000;
 const TRIES = 3;
 
-/** @type {(events: Happening[]) => void} */
-let listener = () => {};
+/** @type {Listener} */
+let listener = { hear() {}, forget() {} };
 /** @type {ReturnType<typeof follow> | null} */
 let current = null;
 
 /** Have what the relay tells come here. */
-export function whenHappening(/** @type {(events: Happening[]) => void} */ hear) {
-  listener = hear;
+export function whenHappening(/** @type {Listener} */ given) {
+  listener = given;
 }
 
 /** Listen for who is signed in, for as long as they are, for the company that they act for. */
@@ -52,6 +58,7 @@ export function startRelay() {
   };
   const turn = (/** @type {string | null} */ name) => {
     current?.stop();
+    listener.forget();
     current = name === null ? null : follow(name, companyId());
   };
   store.subscribe(who, turn);
@@ -195,7 +202,7 @@ function follow(name, company) {
       }
     }
     if (fresh.length > 0) {
-      listener(fresh);
+      listener.hear(fresh);
     }
   }
 
@@ -226,10 +233,11 @@ function isWorkerWanted() {
  * @param {object} parts
  * @param {string} parts.name
  * @param {string | null} parts.companyId
+ * @param {() => string | null} parts.position where this tab stands
  * @param {(message: any) => void} parts.hear
  * @param {() => void} parts.failed
  */
-function joinByWorker({ name, companyId: company, hear, failed }) {
+function joinByWorker({ name, companyId: company, position, hear, failed }) {
   const lock = `paybeat.tab ${crypto.randomUUID()}`;
   let letGo = () => {};
   /** @type {SharedWorker | null} */
@@ -237,6 +245,7 @@ function joinByWorker({ name, companyId: company, hear, failed }) {
   /** @type {any} */
   let waiting = null;
   let tries = 0;
+  let outliving = new AbortController();
 
   // Held before joining: the worker takes a lock that is free for a tab that is gone.
   void navigator.locks.request(lock, () => {
@@ -262,10 +271,25 @@ function joinByWorker({ name, companyId: company, hear, failed }) {
     worker.port.onmessage = ({ data }) => {
       clearTimeout(waiting);
       tries = 0;
-      hear(data);
+      if (data.type === "life") {
+        outlive(data.lock);
+      } else {
+        hear(data);
+      }
     };
-    worker.port.postMessage({ type: "join", companyId: company, lock, isOnline: navigator.onLine });
+    const join = { type: "join", companyId: company, lock, since: position(), isOnline: navigator.onLine };
+    worker.port.postMessage(join);
     waiting = setTimeout(again, JOIN_MS);
+  }
+
+  /** Begin another worker once the one that holds this lock is gone. */
+  function outlive(/** @type {string} */ life) {
+    outliving.abort();
+    outliving = new AbortController();
+    const options = /** @type {const} */ ({ mode: "shared", signal: outliving.signal });
+    navigator.locks.request(life, options, again).catch(() => {
+      // Another worker came first, or this tab left.
+    });
   }
 
   return {
@@ -274,6 +298,7 @@ function joinByWorker({ name, companyId: company, hear, failed }) {
     again,
     stop() {
       clearTimeout(waiting);
+      outliving.abort();
       tries = TRIES;
       worker?.port.postMessage({ type: "leave" });
       worker?.port.close();

@@ -1,6 +1,7 @@
 /**
  * The shared worker: one socket for all tabs of a user and a company. A tab that is gone lets go of
- * its lock, and so is known to be gone however it went.
+ * its lock, and so is known to be gone however it went. The worker has one too, named to each tab by
+ * {type: "life", lock}: it runs in the process of some tab, and goes without a word if that crashes.
  */
 
 import { Hub, buyTicket } from "./hub.js";
@@ -15,6 +16,14 @@ let hub = null;
 /** @type {any} */
 let lingering = null;
 
+const life = `paybeat.worker ${crypto.randomUUID()}`;
+const isAlive = new Promise((/** @type {(value: void) => void} */ resolve) => {
+  void navigator.locks.request(life, () => {
+    resolve();
+    return new Promise(() => {});
+  });
+});
+
 addEventListener("connect", (event) => {
   const port = /** @type {MessageEvent} */ (event).ports[0];
   port.onmessage = ({ data }) => {
@@ -28,11 +37,14 @@ addEventListener("connect", (event) => {
   };
 });
 
-/** @param {MessagePort} port @param {{companyId: string | null, lock: string, isOnline: boolean}} told */
-function join(port, { companyId, lock, isOnline }) {
+/**
+ * @param {MessagePort} port
+ * @param {{companyId: string | null, lock: string, since: string | null, isOnline: boolean}} told
+ */
+function join(port, { companyId, lock, since, isOnline }) {
   clearTimeout(lingering);
   if (hub === null) {
-    hub = new Hub({ getTicket: () => buyTicket(companyId), post: tellAll, isOnline });
+    hub = new Hub({ getTicket: () => buyTicket(companyId), post: tellAll, since, isOnline });
     hub.start();
   }
   for (const [known, held] of ports) {
@@ -45,6 +57,8 @@ function join(port, { companyId, lock, isOnline }) {
   port.postMessage(hub.state);
   tellAll({ type: "tabs", count: ports.size });
   void navigator.locks.request(lock, () => leave(port));
+  // Not before it is held: who asks for it then waits for the worker's end.
+  void isAlive.then(() => port.postMessage({ type: "life", lock: life }));
 }
 
 function leave(/** @type {MessagePort} */ port) {
