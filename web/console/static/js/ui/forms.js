@@ -119,20 +119,24 @@ export function formOf({ fields, submit, onSubmit, tone = "primary", onCancel, c
       button,
     ),
   );
+  let isBusy = false;
   form.addEventListener("submit", async (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (button.disabled || !areFilled(fields)) {
+    if (isBusy || !areFilled(fields)) {
       return;
     }
     problem.hidden = true;
-    button.disabled = true;
+    isBusy = true;
+    // By its property it would lose the focus of who pressed it.
+    button.setAttribute("aria-disabled", "true");
     button.setAttribute("aria-busy", "true");
     try {
       await onSubmit(valuesOf(fields));
     } catch (error) {
       showProblem(error, fields, problem);
     } finally {
-      button.disabled = false;
+      isBusy = false;
+      button.removeAttribute("aria-disabled");
       button.removeAttribute("aria-busy");
     }
   });

@@ -86,13 +86,20 @@ export default {
         return;
       }
       const canAnswer = isAnswerable(dispute) && can("disputes:write");
+      const hadFocus = accept === document.activeElement || whole.contains(document.activeElement);
       context.setTitle(`${money(dispute.amount, dispute.currency)}, dispute`);
       left.aim(dispute.evidence_due_at);
+      if (!canAnswer && accept === document.activeElement) {
+        accept.blur();
+      }
       accept.hidden = !canAnswer;
       drawHead(dispute);
       drawDetails(dispute);
       drawTold(dispute);
       drawAnswer({ isOpen: canAnswer && !isPast(dispute) });
+      if (hadFocus) {
+        refocus();
+      }
     });
     replace(
       whole,
