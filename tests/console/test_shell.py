@@ -139,6 +139,59 @@ def test_a_server_that_is_away_is_asked_until_it_is_back(console):
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+RECORDED = """
+    const real = Notification;
+    globalThis.onDesktop = [];
+    globalThis.isAway = false;
+    globalThis.Notification = class {
+        static requestPermission() { return real.requestPermission(); }
+        static get permission() { return real.permission; }
+        constructor(title, {body}) { onDesktop.push([title, body]); }
+    };
+    const visibilityState = {get: () => (isAway ? "hidden" : "visible")};
+    Object.defineProperty(document, "visibilityState", visibilityState);
+"""
+TELL = """async (amount) => {
+    const {notice} = await import("/console/static/js/notices.js");
+    const data = {amount, currency: "INR"};
+    notice([{id: `e-${amount}`, type: "payment.succeeded", data}]);
+}"""
+
+
+def test_notices_come_to_the_desktop_for_who_allowed_it_and_looks_elsewhere(console):
+    console.owner()
+    page = console.context.new_page()
+    page.add_init_script(RECORDED)
+    console.go(page, "/")
+    told = page.locator("#toasts")
+    page.get_by_role("button", name="Notices").click()
+    dialog = page.get_by_role("dialog", name="Notices")
+    desktop = dialog.get_by_label("On the desktop too")
+    desktop.click()
+    expect(desktop).to_have_accessible_description(re.compile("The browser does not allow it"))
+    expect(desktop).not_to_be_checked()
+    console.context.grant_permissions(["notifications"])
+    desktop.click()
+    expect(desktop).to_have_accessible_description("")
+    expect(desktop).to_be_checked()
+    page.keyboard.press("Escape")
+
+    for amount, is_away in (("1.00", False), ("2.00", True)):
+        page.evaluate("(away) => { isAway = away; }", is_away)
+        page.evaluate(TELL, amount)
+        expect(told).to_contain_text(f"₹{amount}")
+    page.get_by_role("button", name="Notices").click()
+    desktop.uncheck()
+    page.evaluate(TELL, "3.00")
+    expect(told).to_contain_text("₹3.00")
+    dialog.get_by_label("Show notices").uncheck()
+    page.evaluate(TELL, "4.00")
+    assert page.evaluate("onDesktop") == [["Payment succeeded", "₹2.00"]]
+    page.reload()
+    page.get_by_role("button", name="Notices").click()
+    expect(dialog.get_by_label("Show notices")).not_to_be_checked()
+
+
 def test_a_notice_tells_of_what_happened_and_many_become_one(console):
     page = console.open()
     page.evaluate(
