@@ -87,6 +87,21 @@ def test_what_cannot_be_told_any_more_is_a_refetch(bench, told, reason, spread_m
     assert position in {"e1-90", "e2-91"}
 
 
+def test_what_cannot_be_resumed_is_asked_anew_once_and_spread(bench):
+    assert bench.evaluate(
+        """async () => {
+            const r = await play.relay();
+            await r.live();
+            await r.close(1006);
+            await r.clock.pass(1000);
+            r.say("relay.hello", {position: "e2-5", resumed: false});
+            r.say("relay.refetch", {reason: "epoch", position: "e2-5", spread_ms: 9000});
+            r.event("e2-6");
+            return [r.told.refetches, r.told.spreads, r.told.events, r.told.states.at(-1)];
+        }"""
+    ) == [["begin", "epoch"], [0, 9000], ["e2-6"], "live"]
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "then"),
     [

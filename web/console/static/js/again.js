@@ -24,7 +24,7 @@ const REAL = {
 
 /**
  * Return a function that tries `attempt` now, and again by itself until it goes; while nobody looks
- * it waits. The promise is of the try that went.
+ * it waits. The promise is of a try that began after the call, and went.
  *
  * @param {() => Promise<void>} attempt
  * @param {Partial<typeof REAL>} [given]
@@ -43,18 +43,23 @@ export function untilItGoes(attempt, given = {}) {
     env.clearTimer(timer);
     isWaiting = false;
     isRunning = true;
+    const hearing = heard;
+    heard = [];
     try {
       await attempt();
       failures = 0;
-      for (const hear of heard.splice(0)) {
-        hear();
-      }
+      hearing.forEach((hear) => hear());
     } catch (error) {
+      heard.unshift(...hearing);
       failures += 1;
       isWaiting = true;
       timer = env.setTimer(look, waitAfter(failures, error, env.random()));
     } finally {
       isRunning = false;
+    }
+    if (!isWaiting && heard.length > 0) {
+      // Asked for meanwhile: what this try found may be older than what it was asked for.
+      await run();
     }
   }
 

@@ -99,11 +99,17 @@ export function newAct() {
  * @property {Record<string, string>} [headers]
  */
 
-/** @type {{companyId: string | null, onSignedOut: () => void}} */
-const context = { companyId: null, onSignedOut: () => {} };
+/** @type {{who: string, companyId: string | null, onSignedOut: () => void}} */
+const context = { who: "", companyId: null, onSignedOut: () => {} };
 
-/** Name the company that an operator acts for; null for none. */
-export function setCompanyId(/** @type {string | null} */ companyId) {
+/**
+ * Say who acts from now on, and the company that an operator acts for; null for none.
+ *
+ * @param {string | null} userId
+ * @param {string | null} companyId
+ */
+export function actAs(userId, companyId) {
+  context.who = `${userId} ${companyId}`;
   context.companyId = companyId;
 }
 
@@ -154,6 +160,7 @@ export const api = {
 async function send(method, path, body, options = {}) {
   const url = urlOf(path, options.query);
   const act = method === "POST" ? (options.act ?? newAct()) : null;
+  const { who } = context;
   const init = {
     method,
     headers: headersOf(body, act, options),
@@ -172,6 +179,10 @@ async function send(method, path, body, options = {}) {
         throw error;
       }
       await pause(waitMs, options.signal);
+      if (context.who !== who) {
+        // The cookie is another one's by now.
+        throw error;
+      }
     }
   }
   return sendOnce(url, init);

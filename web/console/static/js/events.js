@@ -22,7 +22,7 @@ const FEED = 200;
 // The feed is drawn at most this often.
 const SHOW_MS = 250;
 // Queries are asked at most this often; where events do not end ever more seldom, down to the
-// longest: all of a company's people and programs have one rate limit.
+// longest: a person has one rate limit for all of their tabs.
 const ASK_MS = 1000;
 const LONGEST_ASK_MS = 4000;
 
@@ -34,7 +34,7 @@ const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"], ["
  *
  * @type {Record<string, string[][]>}
  */
-export const TOUCHES = {
+const TOUCHES = {
   "payment.": [...ABOUT_PAYMENTS, ["payment-methods"], ["reviews"], ["dead-letters"]],
   "invoice.": [["invoices"], ["overview"], ["payments"], ["disputes"]],
   "module.": [["subscriptions"], ["overview"], ["modules"]],
@@ -43,7 +43,7 @@ export const TOUCHES = {
 };
 
 /** Return the keys that an event of this type touches. */
-export function touchedBy(/** @type {string} */ type) {
+function touchedBy(/** @type {string} */ type) {
   return TOUCHES[type] ?? TOUCHES[`${type.split(".")[0]}.`] ?? [];
 }
 
@@ -118,6 +118,12 @@ export function createGathering({
       unseen = unseen.slice(-FEED);
       showSoon();
       askSoon();
+    },
+
+    /** Drop what is not told yet: another company is followed from now on, or by somebody else. */
+    forget() {
+      unseen = [];
+      touched = new Map();
     },
   };
 }

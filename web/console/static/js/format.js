@@ -97,6 +97,12 @@ export function typed(/** @type {string | number} */ amount, /** @type {string} 
   return whole + (filled ? `.${filled}` : "");
 }
 
+/** Return an amount of the currency's smallest unit, in which providers count: 39850 is "398.50". */
+export function inMainUnit(/** @type {number} */ minor, /** @type {string} */ currency) {
+  const digits = digitsOf(currency);
+  return pointed(BigInt(minor), Number.isFinite(digits) ? digits : 2);
+}
+
 /** @param {bigint} total @param {number} digits */
 function pointed(total, digits) {
   const sign = total < 0n ? "-" : "";
@@ -110,12 +116,6 @@ export function count(/** @type {number | string} */ value) {
   return kept("count", () => new Intl.NumberFormat(navigator.language)).format(
     /** @type {any} */ (value),
   );
-}
-
-/** Return a share as a percentage: `percent(0.984)` is "98.4%". */
-export function percent(/** @type {number} */ share) {
-  const options = /** @type {const} */ ({ style: "percent", maximumFractionDigits: 1 });
-  return kept("percent", () => new Intl.NumberFormat(navigator.language, options)).format(share);
 }
 
 /** Return the moment in full: date and time with seconds. */

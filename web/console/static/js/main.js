@@ -3,7 +3,7 @@
 import { companies, door } from "./doors.js";
 import { createGathering } from "./events.js";
 import { ageTimes } from "./format.js";
-import { notice } from "./notices.js";
+import { forgetNotices, notice } from "./notices.js";
 import { wakeWithPage } from "./query.js";
 import { startRelay, whenHappening } from "./relay/client.js";
 import { createRouter, navigate } from "./router.js";
@@ -40,9 +40,15 @@ async function start() {
   ageTimes();
   wakeWithPage();
   const gathering = createGathering();
-  whenHappening((events) => {
-    gathering.hear(events);
-    notice(events);
+  whenHappening({
+    hear(events) {
+      gathering.hear(events);
+      notice(events);
+    },
+    forget() {
+      gathering.forget();
+      forgetNotices();
+    },
   });
   await startSession();
   startRelay();

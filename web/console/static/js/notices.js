@@ -10,7 +10,7 @@ import { href, link } from "./router.js";
 import { openDialog } from "./ui/dialog.js";
 import { field, input } from "./ui/forms.js";
 import { toast } from "./ui/toasts.js";
-import { happened } from "./views/words.js";
+import { aboutOf, happened } from "./views/words.js";
 
 /** @typedef {import("./events.js").Happening} Happening */
 /** @typedef {"good" | "bad" | "warn" | "calm"} Tone */
@@ -32,7 +32,7 @@ const NOTICED = /** @type {Record<string, Tone>} */ ({
 /** @typedef {{isShown: boolean, isOnDesktop: boolean}} Wishes */
 
 /** @returns {Wishes} */
-export function wishes() {
+function wishes() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     return { isShown: kept.isShown !== false, isOnDesktop: kept.isOnDesktop === true };
@@ -63,6 +63,11 @@ export function notice(/** @type {Happening[]} */ events) {
   }
 }
 
+/** Tell nothing more of what was heard: another company is followed, or by somebody else. */
+export function forgetNotices() {
+  waiting = [];
+}
+
 function tellAll() {
   timer = null;
   const events = withoutEchoes(waiting);
@@ -88,7 +93,7 @@ function withoutEchoes(/** @type {Happening[]} */ events) {
 
 function tellOne(/** @type {Happening} */ event) {
   const { tone, title, detail } = worded(event);
-  const to = placeOf(event);
+  const to = aboutOf(event.data) ?? (event.type === "system.alert" ? href("/health") : null);
   toast([h("strong", null, to ? link(to, title) : title), detail ? h("div", null, detail) : null], { tone });
   tellDesktop(title, detail, event.id);
 }
@@ -114,17 +119,6 @@ function worded(event) {
   const tone = data.is_resolved ? "good" : isBad ? "bad" : NOTICED[type];
   const detail = [data.number, sum, data.message ?? data.reason].filter(Boolean).join(" · ");
   return { tone, title: happened(event), detail };
-}
-
-/** Return where one can see what an event is about. */
-export function placeOf(/** @type {Happening} */ { type, data }) {
-  if (type.startsWith("payment.") && data.transaction_id) {
-    return href(`/payments/${data.transaction_id}`);
-  }
-  if (data.invoice_id) {
-    return href(`/invoices/${data.invoice_id}`);
-  }
-  return type === "system.alert" ? href("/health") : null;
 }
 
 /** @param {string} title @param {string} body @param {string} tag */

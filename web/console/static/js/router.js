@@ -16,6 +16,7 @@
  */
 
 import { h, replace } from "./dom.js";
+import { closeDialogs } from "./ui/dialog.js";
 
 /**
  * @typedef {object} Context
@@ -100,6 +101,7 @@ export function createRouter({ views, outlet, instead = () => null, onShown = ()
 
   /** Show what the address says. */
   function show({ hasMoved = false } = {}) {
+    closeDialogs();
     shown?.stop();
     const path = location.pathname.slice(BASE.length).replace(/\/$/, "") || "/";
     const found = match(views(), path);

@@ -3,7 +3,7 @@
  */
 
 import { untilItGoes } from "./again.js";
-import { ApiError, api, setCompanyId, whenSignedOut } from "./api.js";
+import { ApiError, actAs, api, whenSignedOut } from "./api.js";
 import { readConfig } from "./config.js";
 import { clear } from "./query.js";
 import { store } from "./store.js";
@@ -118,7 +118,7 @@ export async function signOut() {
 
 /** Act for a company; operators alone can choose. */
 export function actFor(/** @type {{id: string, name: string} | null} */ company) {
-  setCompanyId(company?.id ?? null);
+  actAs(session().user?.id ?? null, company?.id ?? null);
   if (company) {
     sessionStorage.setItem(COMPANY, JSON.stringify(company));
   } else {
@@ -130,7 +130,7 @@ export function actFor(/** @type {{id: string, name: string} | null} */ company)
 
 function enter(/** @type {User} */ user) {
   const company = user.role === "operator" ? rememberedCompany() : null;
-  setCompanyId(company?.id ?? null);
+  actAs(user.id, company?.id ?? null);
   if (session().user?.id !== user.id) {
     clear();
     store.set({ feed: [] });
@@ -140,7 +140,7 @@ function enter(/** @type {User} */ user) {
 
 function leave() {
   sessionStorage.removeItem(COMPANY);
-  setCompanyId(null);
+  actAs(null, null);
   clear();
   store.set({ session: { status: "out", user: null, company: null }, feed: [] });
 }

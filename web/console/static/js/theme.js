@@ -10,7 +10,7 @@ export function theme() {
 }
 
 /** Choose, here and in other tabs. */
-export function setTheme(/** @type {string} */ chosen) {
+function setTheme(/** @type {string} */ chosen) {
   localStorage.setItem(KEY, chosen);
   apply();
 }
@@ -22,7 +22,7 @@ export function nextTheme() {
 }
 
 /** Show what was chosen. */
-export function apply() {
+function apply() {
   document.documentElement.dataset.theme = theme();
 }
 

@@ -241,15 +241,12 @@ export class Connection {
     "relay.pong": () => {},
   };
 
-  /** @param {{position: string | null, resumed: boolean}} data */
-  greeted({ position, resumed }) {
+  /** What we asked to go on from is gone on from, or a refetch follows. */
+  greeted(/** @type {{position: string | null}} */ { position }) {
     this.clearTimer("patience");
     this.liveSince = this.parts.clock.now();
-    const asked = this.position;
-    if (asked === null) {
+    if (this.last === null) {
       this.begin(position, "begin");
-    } else if (!resumed && position !== asked) {
-      this.begin(position, "lost");
     }
     this.tell("live");
   }

@@ -22,7 +22,7 @@ const BEAT_MS = 20_000;
 // What a tab that missed something may still be told.
 const KEPT = 500;
 
-export const CLOCK = {
+const CLOCK = {
   now: () => Date.now(),
   setTimer: (/** @type {() => void} */ run, /** @type {number} */ ms) => setTimeout(run, ms),
   clearTimer: (/** @type {any} */ timer) => clearTimeout(timer),

@@ -37,6 +37,20 @@ export function openDialog(title, fill) {
   return { node, close, closed };
 }
 
+let closings = 0;
+
+/** Close every dialog: what it was opened from is left. */
+export function closeDialogs() {
+  closings += 1;
+  document.querySelectorAll("dialog").forEach((node) => node.close());
+}
+
+/** Return what tells whether what is shown is what was shown now: else a dialog comes too late. */
+export function stayingHere() {
+  const before = closings;
+  return () => closings === before;
+}
+
 /**
  * Ask before something that cannot be undone, and name what it does. Resolves to whether it was done.
  *

@@ -5,7 +5,7 @@ import { h, replace } from "../dom.js";
 import { digitsOf, money, status, sum, typed } from "../format.js";
 import { invalidate } from "../query.js";
 import { can } from "../session.js";
-import { confirm } from "../ui/dialog.js";
+import { confirm, stayingHere } from "../ui/dialog.js";
 import { field, input, select, textarea } from "../ui/forms.js";
 import { toast } from "../ui/toasts.js";
 import { button, refocus } from "./parts.js";
@@ -193,9 +193,13 @@ function toldRefund(amount, left, currency) {
 /** @param {any} payment */
 async function askRetry(payment) {
   const act = newAct();
+  const isHere = stayingHere();
   const methods = (await api.get("/payment-methods", { query: { limit: 100 } })).filter(
     (/** @type {any} */ each) => (each.type === "paypal") === (payment.payment_method === "paypal"),
   );
+  if (!isHere()) {
+    return;
+  }
   const isOwn = methods.some((/** @type {any} */ each) => each.id === payment.payment_method_id);
   const choice = field(
     "Charge",

@@ -4,7 +4,6 @@ import { api } from "../api.js";
 import { h } from "../dom.js";
 import { time, words } from "../format.js";
 import { invalidate } from "../query.js";
-import { href } from "../router.js";
 import { can } from "../session.js";
 import { badge } from "../ui/badge.js";
 import { confirm } from "../ui/dialog.js";
@@ -13,14 +12,7 @@ import { empty } from "../ui/states.js";
 import { toast } from "../ui/toasts.js";
 import { AT, frame } from "./operations.js";
 import { button, heading, listing, refocus } from "./parts.js";
-
-const SUBJECTS = /** @type {Record<string, string>} */ ({ transaction: "/payments", invoice: "/invoices", dispute: "/disputes" });
-
-/** Return the address of what an alert is about, if it has one. */
-export function aboutOf(/** @type {any} */ alert) {
-  const at = SUBJECTS[alert.subject];
-  return at && alert.subject_id ? href(`${at}/${alert.subject_id}`) : null;
-}
+import { aboutOf } from "./words.js";
 
 /** @param {import("../router.js").Context} context @param {string} path @param {boolean} mayResolve */
 function alertsOf(context, path, mayResolve) {

@@ -2,12 +2,11 @@
 
 import { h, replace } from "../dom.js";
 import { money, time } from "../format.js";
-import { href } from "../router.js";
 import { store } from "../store.js";
 import { icon } from "../ui/icons.js";
 import { empty } from "../ui/states.js";
 import { button, panel } from "./parts.js";
-import { happened } from "./words.js";
+import { aboutOf, happened } from "./words.js";
 
 /** @typedef {import("../events.js").Happening} Happening */
 
@@ -68,7 +67,7 @@ export function feedPanel(nameOf) {
 /** @param {Happening} event @param {(userId: string) => string | null} nameOf */
 function lineOf(event, nameOf) {
   const [name, tone] = LOOKS[event.type] ?? ["bolt", "calm"];
-  const to = aboutOf(event);
+  const to = aboutOf(event.data);
   const text = happened(event);
   return h(
     "li",
@@ -78,13 +77,6 @@ function lineOf(event, nameOf) {
     h("span", { class: "feed-amount number" }, amountOf(event)),
     h("span", { class: "quiet feed-time" }, time(event.timestamp)),
   );
-}
-
-function aboutOf(/** @type {Happening} */ { data }) {
-  if (data.transaction_id) {
-    return href(`/payments/${data.transaction_id}`);
-  }
-  return data.invoice_id ? href(`/invoices/${data.invoice_id}`) : null;
 }
 
 /** @param {Happening} event @param {(userId: string) => string | null} nameOf */

@@ -6,7 +6,7 @@ import { count, date, money, status, time } from "../format.js";
 import { invalidate, query, watch } from "../query.js";
 import { href, link, navigate } from "../router.js";
 import { can } from "../session.js";
-import { confirm } from "../ui/dialog.js";
+import { confirm, stayingHere } from "../ui/dialog.js";
 import { field, input, select } from "../ui/forms.js";
 import { empty, shown } from "../ui/states.js";
 import { table } from "../ui/table.js";
@@ -128,7 +128,11 @@ function drawnDetails(/** @type {any} */ invoice) {
 async function askPay(invoice) {
   const act = newAct();
   const { currency, amount_due: due } = invoice;
+  const isHere = stayingHere();
   const methods = await api.get("/payment-methods", { query: { limit: 100 } });
+  if (!isHere()) {
+    return;
+  }
   const method = field(
     "Charge",
     select(

@@ -11,10 +11,10 @@ import { badge } from "../ui/badge.js";
 import { dayBars, movingCount } from "../ui/chart.js";
 import { icon } from "../ui/icons.js";
 import { empty, shown } from "../ui/states.js";
-import { aboutOf } from "./alerts.js";
 import { feedPanel } from "./feed.js";
 import { countdown, heading, panel, redrawn, seen } from "./parts.js";
 import { nameOf, onlineStrip } from "./people.js";
+import { aboutOf } from "./words.js";
 
 const ALERTS = 5;
 const LATEST = 6;

@@ -30,7 +30,7 @@ const AMOUNT = /^[0-9]{1,13}([.][0-9]+)?$/;
  */
 
 /** @type {Record<string, Way>} */
-export const WAYS = {
+const WAYS = {
   visa: card("Visa that pays", "pm_card_visa", "Is paid at once."),
   secure: card("Card with 3-D Secure", "pm_card_authenticationRequired", "Its bank asks first: answer on the page that is linked then."),
   funds: card("Card without funds", "pm_sandbox_decline_insufficient_funds__try_again_later", "Is declined, and charged again after 24, 48 and 72 hours."),

@@ -4,7 +4,7 @@ import { api } from "../api.js";
 import { h } from "../dom.js";
 import { count, words } from "../format.js";
 import { invalidate } from "../query.js";
-import { confirm, openDialog } from "../ui/dialog.js";
+import { confirm, openDialog, stayingHere } from "../ui/dialog.js";
 import { field, textarea } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
 import { toast, toastError } from "../ui/toasts.js";
@@ -22,8 +22,12 @@ export const MOST_FORESEEN = 20;
  * @param {() => Promise<void>} goOn offered beneath what was foreseen
  */
 export async function askDryRun(path, ids, goOn) {
+  const isHere = stayingHere();
   try {
     const told = await api.post(`${path}/replay`, { ids, dry_run: true }, { waitS: FORESEE_WAIT_S });
+    if (!isHere()) {
+      return;
+    }
     const { closed } = openDialog("What a replay would change", (close) => [
       h("p", { class: "quiet" }, "A worker did the work and rolled it back. Nothing is changed, and no provider was called."),
       told.foreseen.map(foreseen),

@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { h, replace } from "../dom.js";
-import { count, money } from "../format.js";
+import { count, inMainUnit, money } from "../format.js";
 import { invalidate, query, watch } from "../query.js";
 import { companyId } from "../session.js";
 import { store } from "../store.js";
@@ -79,12 +79,4 @@ function totalLine(name, currency, { charges, charged, refunded }) {
     h("span", null, h("strong", null, name), h("span", { class: "quiet" }, ` ${count(charges)} ${charges === 1 ? "charge" : "charges"}${back}`)),
     h("strong", { class: "number" }, inWords(charged)),
   );
-}
-
-/** Providers count in the smallest unit, of which the currency says how many make one. */
-function inMainUnit(/** @type {number} */ minor, /** @type {string} */ currency) {
-  const digits = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2;
-  const text = String(Math.abs(minor)).padStart(digits + 1, "0");
-  const at = text.length - digits;
-  return (minor < 0 ? "-" : "") + text.slice(0, at) + (digits ? `.${text.slice(at)}` : "");
 }

@@ -10,7 +10,7 @@ import { store } from "../store.js";
 export const NAMES = /** @type {Record<Provider, string>} */ ({ stripe: "Stripe", paypal: "PayPal" });
 
 /** Why a stand-in did not do what it was asked. */
-export class StandInError extends Error {
+class StandInError extends Error {
   /** @param {string} title @param {string} detail */
   constructor(title, detail) {
     super(detail);

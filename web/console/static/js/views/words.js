@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { words } from "../format.js";
+import { href } from "../router.js";
 
 /** @type {Record<string, string>} */
 const NAMES = {
@@ -38,6 +39,24 @@ export function methodName({ brand, type, last_four: lastFour }) {
 /** Return the end of an id, which tells one from another; the whole is its title. */
 export function shortId(/** @type {string | null | undefined} */ id) {
   return id ? h("code", { title: id, class: "id" }, `…${id.slice(-8)}`) : "—";
+}
+
+const SUBJECTS = /** @type {Record<string, string>} */ ({ transaction: "/payments", invoice: "/invoices", dispute: "/disputes" });
+
+/**
+ * Return the address of what is told: of an alert's subject, of the payment or invoice that an event
+ * names; null if there is none.
+ *
+ * @param {any} told an alert as the API answers it, or what an event of the relay has as `data`
+ */
+export function aboutOf({ subject, subject_id: subjectId, transaction_id: paymentId, invoice_id: invoiceId }) {
+  if (subjectId && SUBJECTS[subject]) {
+    return href(`${SUBJECTS[subject]}/${subjectId}`);
+  }
+  if (paymentId) {
+    return href(`/payments/${paymentId}`);
+  }
+  return invoiceId ? href(`/invoices/${invoiceId}`) : null;
 }
 
 /** @type {Record<string, string>} */
