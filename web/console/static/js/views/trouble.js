@@ -110,14 +110,18 @@ export function webhooksPanel() {
     async onSubmit({ provider: to, is_paused: isPaused, ...rules }) {
       const given = Object.fromEntries(Object.entries(rules).map(([name, value]) => [name, Number(value)]));
       await ask(to, "POST", "webhooks", { body: { ...given, is_paused: isPaused } });
+      isTouched = false;
       toast(`${NAMES[/** @type {Provider} */ (to)]}'s webhooks go out so from now on.`, { tone: "good" });
       invalidate(["sandbox"]);
     },
   });
   /** @type {Map<string, any>} */
   let known = new Map();
-  /** Show what holds now, but for what somebody is just typing over. */
+  let isTouched = false;
+  form.addEventListener("input", ({ target }) => (isTouched = target !== provider.control));
+  /** Show what holds now. */
   const fill = () => {
+    isTouched = false;
     const rules = known.get(provider.control.value)?.rules ?? {};
     for (const each of numbers) {
       each.control.value = String(rules[each.name] ?? 0);
@@ -126,11 +130,14 @@ export function webhooksPanel() {
   };
   provider.control.addEventListener("change", fill);
   const draw = redrawn(state, (/** @type {any[]} */ found) => {
-    fill();
+    if (!isTouched) {
+      // But for what somebody is just typing over.
+      fill();
+    }
     return found.map(([name, each]) => h("span", { class: "of-provider" }, `${name}: ${count(each.queued)} on the way, ${count(each.held)} held back. `));
   });
   return {
-    node: panel("Webhooks", form, state, button("bolt", "Send now what is held or waits", flush)),
+    node: panel("Webhooks", form, state, button("bolt", "Send now what is held or waits", () => flush(known))),
     /** @param {{provider: Provider, told: any}[]} found */
     show(found) {
       known = new Map(found.map(({ provider: of, told }) => [of, told]));
@@ -139,10 +146,12 @@ export function webhooksPanel() {
   };
 }
 
-async function flush() {
+/** @param {Map<string, any>} known what each stand-in told of its webhooks */
+async function flush(known) {
   try {
     await Promise.all(standIns().map((each) => ask(each, "POST", "webhooks/flush")));
-    toast("What was held back or waited is sent.", { tone: "good" });
+    const isPaused = [...known.values()].some((told) => told?.rules.is_paused);
+    toast(isPaused ? "It is sent once the pause is taken back." : "What was held back or waited is sent.", { tone: isPaused ? "warn" : "good" });
   } catch (error) {
     toastError(error);
   }
