@@ -13,10 +13,16 @@ OPERATOR = """
     const {navigate} = await import("/console/static/js/router.js");
     const {openDialog} = await import("/console/static/js/ui/dialog.js");
     const until = async (holds) => {
-        while (!holds()) {
+        for (const began = Date.now(); !holds(); ) {
+            if (Date.now() - began > 60_000) {
+                throw new Error(`never: ${holds}`);
+            }
             await new Promise((resolve) => setTimeout(resolve, 10));
         }
     };
+    // The page has begun, whatever came before in it.
+    await until(() => store.get().session.status === "out");
+    await new Promise((resolve) => setTimeout(resolve));
     const real = globalThis.SharedWorker;
     const ports = [];
     globalThis.SharedWorker = class {
@@ -97,13 +103,13 @@ def test_a_dialog_that_comes_too_late_is_not_opened(bench):
         f"""async () => {{
             {OPERATOR}
             const {{askDryRun}} = await import("/console/static/js/views/replay.js");
-            const real = globalThis.fetch;
+            const fetched = globalThis.fetch;
             let answer;
             globalThis.fetch = () => new Promise((resolve) => void (answer = resolve));
             const asked = askDryRun("/operations/dead-letters", ["x"], async () => {{}});
             leave();
             answer(Response.json({{foreseen: []}}));
-            globalThis.fetch = real;
+            globalThis.fetch = fetched;
             await Promise.race([asked, until(() => document.querySelector("dialog"))]);
             const found = document.querySelectorAll("dialog").length;
             document.querySelectorAll("dialog").forEach((each) => each.close());
@@ -116,7 +122,7 @@ def test_what_one_began_is_not_sent_again_as_another(bench):
     assert bench.evaluate(
         """async () => {
             const {actAs, api} = await import("/console/static/js/api.js");
-            const real = globalThis.fetch;
+            const fetched = globalThis.fetch;
             let sent = 0;
             globalThis.fetch = async () => {
                 sent += 1;
@@ -125,7 +131,7 @@ def test_what_one_began_is_not_sent_again_as_another(bench):
             };
             actAs("one", null);
             const told = await api.post("/payments/x/refund").catch((error) => error.name);
-            globalThis.fetch = real;
+            globalThis.fetch = fetched;
             actAs(null, null);
             return [sent, told];
         }"""
