@@ -108,6 +108,8 @@ class House:
         self.feed.reactor = self.reactor
         if is_running:
             self.reactor.start()
+            # Its first turn ticks: whoever came in it would be asked once more than the others.
+            self.settle()
 
     def let_in(
         self,
