@@ -48,6 +48,7 @@ class CatchUp:
     def start(self, channel: Channel, client: Client, catching: Catching, now: float) -> None:
         """Take the client out of the live group until it has what it lacks."""
         channel.live.pop(client.fd, None)
+        channel.forget(client)
         channel.catching[client.fd] = client
         client.catching = catching
         if catching.since is not None:
@@ -100,7 +101,7 @@ class CatchUp:
         if asked is None:
             return None
         channel, seq = asked
-        waiting = channel.reads.pop(seq, [])
+        waiting = channel.reads.pop(seq, {}).values()
         return channel, seq, [(c, catching) for c, catching in waiting if c.catching is catching]
 
     def resolve(self, channel: Channel, waiting: Waiting, answer: Answer, now: float) -> None:
@@ -170,7 +171,7 @@ class CatchUp:
             reference = next(self._references)
             self._feed.read(channel.name, reference, Place(place.epoch, seq))
             self._asked[reference] = channel, seq
-        channel.reads.setdefault(seq, []).append((client, catching))
+        channel.reads.setdefault(seq, {})[client.fd] = (client, catching)
 
     def _greeting(self, catching: Catching, position: Place | None) -> list[bytes]:
         if catching.is_greeted or position is None:

@@ -71,8 +71,8 @@ class Channel:
         self.ring = Ring(bounds, 0)
         self.live: dict[int, Client] = {}
         self.catching: dict[int, Client] = {}
-        # What the feed was asked for, by the number after which, and who waits for it.
-        self.reads: dict[int, list[tuple[Client, Catching]]] = {}
+        # What the feed was asked for, by the number after which: who waits, by descriptor.
+        self.reads: dict[int, dict[int, tuple[Client, Catching]]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -84,6 +84,12 @@ class Channel:
         self.place = place
         self.ring = Ring(self.ring.bounds, place.seq)
         self.reads.clear()
+
+    def forget(self, client: Client) -> None:
+        """Let the client wait for nothing: what it asked the feed for may be long in coming."""
+        catching = client.catching
+        if catching is not None and catching.is_reading:
+            self.reads.get(catching.next - 1, {}).pop(client.fd, None)
 
     def advance(self, frames: Sequence[bytes]) -> None:
         """Note the messages that follow."""

@@ -42,7 +42,8 @@ class Bounds:
         stuck_s: how long a client may take nothing of what waits for it.
         inbound_burst: frames that a client may send at once; `inbound_per_s` come back a second.
         inbound_read: as how many frames it counts to resume from where the stream must be read.
-        closing_s: how long a client may take over the closing handshake.
+        closing_s: how long a client may take over the closing handshake; `ended_s` if its session
+            has ended: with the two seconds in which that is seen, all is over within five.
         ring_messages: how many past messages of a channel are held, of at most `ring_bytes`.
         empty_s: how long a channel that nobody hears is kept.
     """
@@ -56,6 +57,7 @@ class Bounds:
     inbound_per_s: float = 10.0
     inbound_read: int = 10
     closing_s: float = 5.0
+    ended_s: float = 1.5
     ring_messages: int = 256
     ring_bytes: int = 256 << 10
     empty_s: float = 30.0

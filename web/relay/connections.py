@@ -14,13 +14,15 @@ import orjson
 from web.relay import notices
 from web.relay.client import Bounds, Client, Ending
 from web.relay.codec import CLOSE, PING, PONG, TEXT, Arrival, Parser, Wrong, closing, frame
-from web.relay.codes import NOT_UNDERSTOOD, TOO_MANY, TOO_SLOW
+from web.relay.codes import CHANGED, NOT_UNDERSTOOD, SESSION_ENDED, TOO_MANY, TOO_SLOW
 from web.relay.outbound import READS, Outbound
 from worker.channels import Place
 
 log = logging.getLogger(__name__)
 
 RECEIVE_BYTES: Final = 4096
+OF_SESSIONS: Final = frozenset({SESSION_ENDED.code, CHANGED.code})
+# Who is no longer who came in is not waited for.
 # A peer is gone if at the next ping it has answered none of so many. Counted, for a process that
 # stood still for a minute has asked nobody.
 UNHEARD_PINGS: Final = 2
@@ -96,7 +98,9 @@ class Connections:
         """
         if client.ending is not None:
             return
-        client.ending = Ending(now + self._bounds.closing_s, **how)
+        bounds = self._bounds
+        within_s = bounds.ended_s if code in OF_SESSIONS else bounds.closing_s
+        client.ending = Ending(now + within_s, **how)
         self._ending[client.fd] = client
         if not client.ending.is_answered:
             # Of those that peers make up there could be any number.

@@ -34,7 +34,6 @@ class Stats:
         lag_s: of the last second, the longest from hearing a message to having it sent to all.
     """
 
-    connections: int = 0
     deliveries: int = 0
     skipped: int = 0
     resumes: int = 0

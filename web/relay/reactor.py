@@ -156,7 +156,6 @@ class Reactor(threading.Thread):
         if is_rung:
             # Last: what it adopts may have the number of a descriptor that was closed above.
             self._take_calls()
-        self.stats.connections = len(connections.by_fd)
         if now >= self._next_tick:
             self._next_tick = now + self.bounds.tick_s
             self._tick(now)
@@ -194,7 +193,6 @@ class Reactor(threading.Thread):
     def _leave(self) -> None:
         for client in list(self._connections.by_fd.values()):
             self._connections.drop(client)
-        self.stats.connections = 0
         self._has_left.set()
         self._close_late()
 
@@ -337,12 +335,13 @@ class Reactor(threading.Thread):
     def gone(self, client: Client) -> None:
         """Take the client out of its channel."""
         channel = self._channels.get(client.member.channel)
-        client.catching = None
         if channel is not None:
+            channel.forget(client)
             channel.live.pop(client.fd, None)
             channel.catching.pop(client.fd, None)
             if channel.is_empty:
                 self._empty[channel.name] = self._now + self.bounds.empty_s
+        client.catching = None
         self._tell((watcher.left for watcher in self._watchers), client)
 
     def _tell(self, watching: Iterable[Callable[[Client], None]], client: Client) -> None:
