@@ -18,6 +18,7 @@ from tests.deploy.front import CONF, NAME, TIMEOUT_S, Answer, Front, stranger
 from tests.waiting import wait_for
 from web import gunicorn, waiting
 from web.bodies import MAX_BYTES
+from web.console import FOLDER
 from web.relay.client import Bounds
 
 LOGIN = "/api/v1/auth/login"
@@ -135,6 +136,15 @@ def test_an_address_that_asks_too_often_is_told_when_to_come_back(front, path, b
         assert hasty.post("/api/v1/webhooks/stripe", {}).status == 200
     with front.caller() as other:
         assert other.get(path).status == 200
+
+
+def test_five_tabs_at_once_get_all_of_their_files_and_the_api_besides(front):
+    files = [path.relative_to(FOLDER) for path in FOLDER.rglob("*.*")]
+    with front.caller() as busy:
+        for path in files * 5:
+            assert busy.get(f"/console/static/{path}").status == 200, path
+        for _ in range(100):
+            assert busy.get("/api/v1/overview").status == 200
 
 
 @pytest.mark.parametrize(
