@@ -9,6 +9,7 @@ import pytest
 
 from models.clock import now
 from models.tenants import Role
+from tests.waiting import wait_for
 from tests.web.relay.past import House
 from web.relay.client import Bounds
 from web.relay.codes import CHANGED, SESSION_ENDED
@@ -71,15 +72,14 @@ def test_who_is_gone_while_the_past_is_read_is_not_kept(house: House):
     house.feed.write(5)
     house.welcome()
     house.feed.holds_reads = True
-    for _ in range(20):
-        peer = house.let_in("a1-1")
-        house.settle()
+    gone = [house.let_in("a1-1") for _ in range(20)]
+    house.settle()
+    for peer in gone:
         peer.sock.close()
-        house.settle()
+    wait_for(lambda: len(house.left) == 20)
     back = house.let_in("a1-1")
     house.settle()
     [waiting] = house.reactor._channels["c"].reads.values()
     assert [client for client, _ in waiting.values()] == house.joined[-1:]
-    assert len(house.left) == 20
     house.feed.answer(*house.feed.asked[-1])
     back.until(lambda peer: peer.seqs == [2, 3, 4, 5])
