@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
 from tests.system import PASSWORD, ROOT
+from tests.waiting import PATIENCE_S
 from tests.web.relay.knocking import enter, hang_up, ticket_of
 from tests.web.relay.peer import Peer
 
@@ -73,8 +78,64 @@ def test_a_payment_is_heard_and_what_was_missed_comes_after_a_reconnect(system, 
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
-def test_the_client_of_the_protocol_page_prints_what_happens(system, owner, card, tmp_path):
+def sample() -> str:
+    """Return the client of the protocol page."""
     [program] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/relay.md").read_text(), re.DOTALL)
+    return program
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Has no ticket at first, then no room at the upgrade, and then the session is over."""
+
+    asked: ClassVar[list[str]] = []
+    answers: ClassVar = [
+        (200, {"access_token": "a"}),
+        (503, {"title": "Try again in a moment"}),
+        (201, {"ticket": "t", "url": ""}),
+        (429, {"title": "Too many requests"}),
+        (401, {"title": "Sign in"}),
+    ]
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        status, body = self.answers[len(self.asked)]
+        self.asked.append(self.path)
+        if "url" in body:
+            body = {**body, "url": f"ws://127.0.0.1:{self.server.server_port}/ws"}
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_the_client_of_the_protocol_page_goes_on_after_a_refusal_that_passes():
+    ticket = "/api/v1/relay/tickets"
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environ = {"api": f"http://127.0.0.1:{server.server_port}", "email": "e", "password": "p"}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", sample()],
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        server.shutdown()
+    assert Busy.asked == ["/api/v1/auth/login", ticket, ticket, "/ws", ticket], done.stderr
+    assert done.returncode == 1
+    assert "Sign in" in done.stderr
+
+
+def test_the_client_of_the_protocol_page_prints_what_happens(system, owner, card, tmp_path):
+    program = sample()
     # Its company's channel is heard as soon as it has come in.
     enter(system.relay_url, token=owner.token)
     before = system.relay.said.count("GET /ws 101")
