@@ -98,7 +98,10 @@ class Crowd:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("the clients are gone")
-        return json.loads(line)
+        answer = json.loads(line)
+        if do == "count" and answer["lost"]:
+            print(f"{answer['lost']} clients were hung up on")
+        return answer
 
 
 class Speaker:

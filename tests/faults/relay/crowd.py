@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.waiting import PATIENCE_S
 from tests.web.relay.knocking import SUBPROTOCOL, UPGRADE, request
 from tests.web.relay.peer import by_hand
@@ -339,12 +341,11 @@ class Crowd:
             return
 
 
-def raise_descriptors(clients: int) -> int:
-    """Allow this process descriptors for so many clients; return for how many there is room."""
-    other = 500
+def raise_descriptors(clients: int) -> None:
+    """Allow this process descriptors for so many clients, or fail the test: fewer prove nothing."""
+    need = clients + 500
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = clients + other
-    allowed = need if hard == resource.RLIM_INFINITY else min(need, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return min(clients, allowed - other)
+    if hard != resource.RLIM_INFINITY and hard < need:
+        pytest.fail(f"only {hard} descriptors are allowed here, {need} are needed (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 
@@ -56,15 +57,23 @@ def hall(house) -> Iterator[Hall]:
     relay = house.relay("first")
     people = house.people(USERS)
     crowd = Crowd([relay.url])
-    count = raise_descriptors(HELD)
+    raise_descriptors(HELD)
     crowd.add(
-        Ear(people[number % USERS], is_stalled=number % 100 < STALLED) for number in range(count)
+        Ear(people[number % USERS], is_stalled=number % 100 < STALLED) for number in range(HELD)
     )
     crowd.until(lambda: all(ear.is_upgraded for ear in crowd.ears))
     hall = Hall(house, crowd, relay, people)
     catch_up(house, crowd, hall.reading)
     yield hall
     crowd.leave()
+
+
+def test_too_few_descriptors_are_a_failure():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("as many as one likes are allowed here")
+    with pytest.raises(pytest.fail.Exception, match="descriptors are allowed here"):
+        raise_descriptors(hard)
 
 
 def test_a_hundred_events_a_second_reach_all_of_a_thousand(hall, record_property):
