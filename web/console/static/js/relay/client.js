@@ -57,8 +57,10 @@ export function startRelay() {
     return status === "in" && user ? `${user.id} ${companyId() ?? "tenant"}` : null;
   };
   const turn = (/** @type {string | null} */ name) => {
-    current?.stop();
-    listener.forget();
+    if (current !== null) {
+      current.stop();
+      listener.forget();
+    }
     current = name === null ? null : follow(name, companyId());
   };
   store.subscribe(who, turn);
