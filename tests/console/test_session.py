@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-# A tab of an operator who may see nothing, so that it asks the server for nothing; what the relay's
-# shared worker says is in hand.
+# A tab of an operator whom the server never answers, for it would say that nobody is signed in; what
+# the relay's shared worker says is in hand.
 OPERATOR = """
     const {store} = await import("/console/static/js/store.js");
     const {actFor} = await import("/console/static/js/session.js");
@@ -31,11 +31,14 @@ OPERATOR = """
             ports.push(this.port);
         }
     };
+    const asking = globalThis.fetch;
+    globalThis.fetch = () => new Promise(() => {});
     const user = {id: "u1", name: "Op", role: "operator", permissions: [], company_id: null};
     store.set({session: {status: "in", user, company: null}});
     const leave = () => {
         store.set({session: {status: "out", user: null, company: null}, feed: []});
         globalThis.SharedWorker = real;
+        globalThis.fetch = asking;
     };
 """
 
@@ -103,13 +106,11 @@ def test_a_dialog_that_comes_too_late_is_not_opened(bench):
         f"""async () => {{
             {OPERATOR}
             const {{askDryRun}} = await import("/console/static/js/views/replay.js");
-            const fetched = globalThis.fetch;
             let answer;
             globalThis.fetch = () => new Promise((resolve) => void (answer = resolve));
             const asked = askDryRun("/operations/dead-letters", ["x"], async () => {{}});
             leave();
             answer(Response.json({{foreseen: []}}));
-            globalThis.fetch = fetched;
             await Promise.race([asked, until(() => document.querySelector("dialog"))]);
             const found = document.querySelectorAll("dialog").length;
             document.querySelectorAll("dialog").forEach((each) => each.close());
