@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-# A tab of an operator whom the server never answers, for it would say that nobody is signed in; what
-# the relay's shared worker says is in hand.
+# A tab of an operator whom the server never answers, as it would say that nobody is signed in.
+# What the relay's shared worker says is in hand.
 OPERATOR = """
     const {store} = await import("/console/static/js/store.js");
     const {actFor} = await import("/console/static/js/session.js");
