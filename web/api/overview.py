@@ -124,7 +124,7 @@ def read_overview() -> Response:
         if permission not in who.permissions:
             raise Problem("forbidden", f"This needs the permission {permission}.")
     moment = now()
-    scope = Scope(who.tenant_id, who.acting_for)
+    scope = Scope(who.tenant_id, who.company_in_sight)
     with transaction(company_id=who.acting_for) as session:
         currencies = overview.currencies(session, scope, moment=moment)
         number, soonest = overview.retries(session, scope)
