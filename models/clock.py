@@ -13,6 +13,11 @@ def now() -> datetime:
     return datetime.now(UTC) + _offset()
 
 
+def wall() -> datetime:
+    """Return the machine's own time in UTC, which whoever is outside of us goes by."""
+    return datetime.now(UTC)
+
+
 def ahead() -> timedelta:
     """Return how far this process's clock is ahead of the machine's."""
     return _offset()

@@ -15,6 +15,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from models import cards, locks
+from models.following import owe_follow
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.outbox import enqueue
@@ -126,6 +127,7 @@ def keep(
     """Write down what was decided for a locked payment."""
     payment.dunning = Dunning(decision.step)
     payment.next_retry_at = decision.retry_at
+    owe_follow(session, session.get_one(Invoice, payment.invoice_id).subscription_id)
     note(
         session,
         payment,
@@ -275,7 +277,7 @@ def method_for(session: Session, payment: Transaction, *, moment: datetime) -> P
     Its own method, or what has replaced that; the company's default where its own is gone or has
     ended. A payment stays with its provider.
     """
-    method = _latest(session, payment.payment_method_id)
+    method = latest(session, payment.payment_method_id)
     if method is not None and method.is_active and not method.has_expired(moment):
         return method
     default = default_method(session)
@@ -290,11 +292,11 @@ def is_for(session: Session, payment: Transaction, method: PaymentMethod) -> boo
 
     Who replaces or renews a card that is not the default has not said that it may pay the rest.
     """
-    own = None if method.is_default else _latest(session, payment.payment_method_id)
+    own = None if method.is_default else latest(session, payment.payment_method_id)
     return method.is_default or (own is not None and own.id == method.id)
 
 
-def _latest(session: Session, method_id: UUID | None) -> PaymentMethod | None:
+def latest(session: Session, method_id: UUID | None) -> PaymentMethod | None:
     """Follow the replacements of a method to the one that is in use."""
     method = session.get(PaymentMethod, method_id) if method_id else None
     seen = set()

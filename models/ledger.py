@@ -28,6 +28,9 @@ class Account(StrEnum):
     DISPUTES = "disputes"  # what customers' banks have taken
     BANK = "bank"  # what came by bank transfer
     FEES = "fees"  # what providers keep for a dispute, in the currency of their balance
+    BAD_DEBT = "bad_debt"  # what was billed and nobody believes will be paid
+    CREDIT = "credit"  # what a company is to be given on its next invoice
+    OPENING = "opening"  # what was billed and paid elsewhere, before the book came here
 
 
 class LedgerEntry(CompanyOwned):
@@ -79,6 +82,17 @@ def post(  # noqa: PLR0913  a posting names both its sides and what it is about
                 dispute_id=dispute_id,
             )
         )
+
+
+def booked(session: Session, invoice_id: UUID, account: Account) -> Decimal:
+    """Return what an account has of an invoice; credits are below zero."""
+    session.flush()  # events are acted upon without autoflush
+    found = session.scalar(
+        select(func.sum(LedgerEntry.amount)).where(
+            LedgerEntry.invoice_id == invoice_id, LedgerEntry.account == account
+        )
+    )
+    return Decimal(found or 0)
 
 
 def is_posted(session: Session, posting: str) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     Boolean,
     Computed,
     Index,
@@ -64,7 +66,8 @@ class PaymentMethod(CompanyOwned, Changing):
         Index("idx_payment_methods_fingerprint", "fingerprint"),
     )
 
-    user_id: Mapped[UUID]
+    # Who added it; None for whoever came by a link to the company's portal.
+    user_id: Mapped[UUID | None]
     type: Mapped[MethodType] = mapped_column(words(MethodType))
     provider: Mapped[str] = mapped_column(String(50))
     # NULL until the provider has answered; the specification has NOT NULL, but rows come first.
@@ -112,6 +115,8 @@ class ProviderCustomer(CompanyOwned, Changing):
 
     provider: Mapped[str] = mapped_column(String(50))
     provider_id: Mapped[str | None] = mapped_column(PROVIDER_ID)
+    # What the provider told of the customer when it was last imported.
+    imported: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 def customer_of(session: Session, company_id: UUID, provider: str) -> ProviderCustomer | None:

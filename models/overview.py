@@ -105,7 +105,7 @@ def currencies(session: Session, scope: Scope, *, moment: datetime) -> dict[str,
 
 
 def _open_invoices(scope: Scope, today: date) -> Query:
-    due = Invoice.amount - Invoice.amount_paid
+    due = Invoice.amount - Invoice.amount_paid - Invoice.amount_credited
     is_late = Invoice.due_on < today
     query = select(
         Invoice.currency,

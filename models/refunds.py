@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -10,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, ForeignKey, Index, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models import ledger
+from models import credit_notes, ledger
 from models.base import PROVIDER_ID, words
 from models.disputes import disputed_away
 from models.invoices import Invoice, reopen
@@ -147,23 +148,51 @@ def give(session: Session, payment: Transaction, refund: Refund, *, because: Cau
     """Enter a refund of a locked payment that has gone out.
 
     One that undoes a mistaken record goes back to what the company owes, and its invoice is due
-    again.
+    again. For any other a credit note is issued: the company's row is locked from here on.
     """
     payment.amount_refunded += refund.amount
     debit = Account.RECEIVABLE if refund.reopens_invoice else Account.REFUNDS
     _post(session, payment, refund, f"refund:{refund.id}", debit, _source_of(payment))
     follow(payment, because=because)
+    invoice = lock_existing(session, Invoice, payment.invoice_id)
+    money = Money(refund.amount, payment.currency)
     if refund.reopens_invoice:
-        invoice = lock_existing(session, Invoice, payment.invoice_id)
-        reopen(session, invoice, Money(refund.amount, payment.currency), because=because)
+        reopen(session, invoice, money, because=because)
+        return
+    given_back = of_invoice(session, invoice.id, (RefundStatus.SUCCEEDED,))
+    credit_notes.credit_refund(
+        session, invoice, refund.id, money, given_back=given_back, because=because
+    )
+
+
+def of_invoice(
+    session: Session, invoice_id: UUID, statuses: Collection[RefundStatus] = TAKING
+) -> Decimal:
+    """Return the sum of an invoice's refunds that stand so, but for what undoes a mistake."""
+    session.flush()  # events are acted upon without autoflush
+    total = session.scalar(
+        select(func.sum(Refund.amount))
+        .join(Transaction, Transaction.id == Refund.transaction_id)
+        .where(
+            Transaction.invoice_id == invoice_id,
+            Refund.status.in_(statuses),
+            ~Refund.reopens_invoice,
+        )
+    )
+    return Decimal(total or 0)
 
 
 def take_back(session: Session, payment: Transaction, refund: Refund, *, because: Cause) -> None:
-    """Enter that the bank sent a refund back: the money is ours again, by a reversal."""
+    """Enter that the bank sent a refund back: the money is ours again, by a reversal.
+
+    So is its credit note's.
+    """
     payment.amount_refunded -= refund.amount
     source = _source_of(payment)
     _post(session, payment, refund, f"refund-failed:{refund.id}", source, Account.REFUNDS)
     follow(payment, because=because)
+    invoice = lock_existing(session, Invoice, payment.invoice_id)
+    credit_notes.take_back(session, invoice, refund.id, because=because)
 
 
 def follow(payment: Transaction, *, because: Cause) -> None:

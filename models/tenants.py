@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, Changing, words
 
@@ -33,6 +43,12 @@ class Permission(StrEnum):
     INVOICES_WRITE = "invoices:write"
     DISPUTES_READ = "disputes:read"
     DISPUTES_WRITE = "disputes:write"
+    MODULES_READ = "modules:read"
+    MODULES_WRITE = "modules:write"
+    # What the tenant sells: modules and plans.
+    CATALOGUE_WRITE = "catalogue:write"
+    ENDPOINTS_READ = "endpoints:read"
+    ENDPOINTS_WRITE = "endpoints:write"
     OPERATIONS = "operations"
 
 
@@ -42,6 +58,7 @@ _READ = frozenset(
         Permission.METHODS_READ,
         Permission.INVOICES_READ,
         Permission.DISPUTES_READ,
+        Permission.MODULES_READ,
     }
 )
 _PAY = _READ | {
@@ -50,14 +67,26 @@ _PAY = _READ | {
     Permission.REFUNDS_WRITE,
     Permission.DISPUTES_WRITE,
 }
-_BILL = _PAY | {Permission.INVOICES_WRITE}
+_BILL = _PAY | {Permission.INVOICES_WRITE, Permission.MODULES_WRITE}
+# Whoever names an address hears everything about the company.
+_CONNECT = {Permission.ENDPOINTS_READ, Permission.ENDPOINTS_WRITE}
 
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.MEMBER: _READ,
     Role.BILLING_ADMIN: _BILL,
-    Role.OWNER: _BILL,
-    Role.OPERATOR: _BILL | {Permission.OPERATIONS},
+    Role.OWNER: _BILL | _CONNECT,
+    Role.OPERATOR: _BILL | _CONNECT | {Permission.OPERATIONS, Permission.CATALOGUE_WRITE},
 }
+
+
+class Language(StrEnum):
+    """In which a company's documents can be made out."""
+
+    GERMAN = "de"
+    ENGLISH = "en"
+    SPANISH = "es"
+    FRENCH = "fr"
+    HINDI = "hi"
 
 
 class Tenant(Changing):
@@ -70,6 +99,8 @@ class Tenant(Changing):
 
     name: Mapped[str] = mapped_column(String(255))
     is_platform: Mapped[bool] = mapped_column(Boolean, default=False)
+    # What totals over all of its companies are told in; DEFAULT_CURRENCY if it has chosen none.
+    currency: Mapped[str | None] = mapped_column(CURRENCY)
 
 
 class Company(Changing):
@@ -85,8 +116,15 @@ class Company(Changing):
     name: Mapped[str] = mapped_column(String(255))
     email: Mapped[str] = mapped_column(String(255))
     currency: Mapped[str] = mapped_column(CURRENCY, default="INR")
-    # The last number given out; taken under the row's lock, so that numbers have no gaps.
+    # line1, line2, postal_code, city, state, country (ISO 3166, two letters): text, each optional.
+    address: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    tax_id: Mapped[str | None] = mapped_column(String(50))
+    language: Mapped[str] = mapped_column(String(8), default=str(Language.ENGLISH))
+    # An IANA name; it decides which day it is for the company.
+    time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
+    # The last numbers given out; taken under the row's lock, so that numbers have no gaps.
     last_invoice_number: Mapped[int] = mapped_column(Integer, default=0)
+    last_credit_note_number: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class User(Changing):
@@ -107,6 +145,19 @@ class User(Changing):
     password_hash: Mapped[str] = mapped_column(String(255))
     role: Mapped[Role] = mapped_column(words(Role))
     is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+
+
+def people_among(
+    session: Session, company: Company, user_ids: Collection[UUID | None]
+) -> set[UUID | None]:
+    """Return those who are the company's own people, and None, who is nobody."""
+    named = [user_id for user_id in user_ids if user_id is not None]
+    if not named:
+        return {None}
+    found = session.scalars(
+        select(User.id).where(User.id.in_(named), User.company_id == company.id)
+    )
+    return {None, *found}
 
 
 class UserSession(Changing):

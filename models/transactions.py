@@ -27,7 +27,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from models import locks
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, Id, words
 from models.ids import new_id
-from models.invoices import Invoice
+from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, ProviderCustomer
 from models.money import Money
 from models.states import Moving
@@ -58,6 +58,8 @@ class Provider(StrEnum):
 
 # In a transaction's details: the customer agreed that the provider keeps what they pay with.
 KEEP_METHOD = "keep_method"
+# Also there: where the customer comes back to from the provider's page, if not to the usual place.
+RETURN_URL = "return_url"
 
 # Money has moved; from here a transaction only goes to and fro among these.
 SETTLED = frozenset({Status.SUCCEEDED, Status.PARTIALLY_REFUNDED, Status.REFUNDED})
@@ -324,10 +326,11 @@ def open_of_invoice(session: Session, invoice_id: UUID) -> UUID | None:
 
 def oversized_intents(invoice: Invoice) -> ColumnElement[bool]:
     """Return what holds of declined payments that may yet be paid, with more than is due."""
+    due = 0 if invoice.status == InvoiceStatus.VOID else invoice.due.amount
     return and_(
         Transaction.invoice_id == invoice.id,
         Transaction.status == Status.FAILED,
-        Transaction.amount > invoice.due.amount,
+        Transaction.amount > due,
         Transaction.provider_transaction_id.is_not(None),
         Transaction.payment_method != Provider.BANK_TRANSFER,
     )

@@ -26,7 +26,11 @@ UNDER_WAY = (Status.PENDING, Status.PROCESSING, Status.REQUIRES_ACTION)
 
 
 def hold(session: Session, company_id: UUID) -> None:
-    """Lock the company until the commit, so that its methods are changed by one at a time."""
+    """Lock the company until the commit, so that its methods are changed by one at a time.
+
+    It is locked before them, also by who bills and then charges one of them: two who locked them
+    the other way round would wait for each other.
+    """
     session.execute(select(Company.id).where(Company.id == company_id).with_for_update()).one()
 
 

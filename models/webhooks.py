@@ -60,6 +60,24 @@ HANDLED: dict[str, frozenset[str]] = {
             "charge.dispute.closed",
             "charge.dispute.funds_withdrawn",
             "charge.dispute.funds_reinstated",
+            "customer.subscription.created",
+            "customer.subscription.updated",
+            "customer.subscription.deleted",
+            "customer.subscription.trial_will_end",
+            "customer.subscription.paused",
+            "customer.subscription.resumed",
+        }
+    ),
+    "sendgrid": frozenset(
+        {
+            "processed",
+            "deferred",
+            "delivered",
+            "bounce",
+            "dropped",
+            "spamreport",
+            "unsubscribe",
+            "group_unsubscribe",
         }
     ),
     "paypal": frozenset(

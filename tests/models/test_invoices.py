@@ -12,7 +12,6 @@ from models.invoices import (
     Invoice,
     InvoiceLine,
     credit,
-    line_amount,
     lines_of,
     lock,
     reopen,
@@ -20,6 +19,7 @@ from models.invoices import (
 from models.ledger import Account, LedgerEntry
 from models.money import Money
 from models.timeline import Cause, history
+from models.totals import line_amount
 from tests.factories import make_company, make_invoice
 from worker.database import transaction
 
@@ -69,6 +69,7 @@ def test_lines_come_by_invoice_and_in_their_order(customer):
                     quantity=Decimal(1),
                     unit_amount=Decimal(1),
                     amount=Decimal(1),
+                    total=Decimal(1),
                 )
             )
         session.flush()

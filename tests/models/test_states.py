@@ -4,13 +4,17 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models import locks
+from models.clock import now
 from models.disputes import Dispute, DisputeStatus
 from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
+from models.plans import Plan
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.states import IllegalMove, NotLocked
+from models.subscriptions import Subscription, SubscriptionStatus
 from models.timeline import Cause, history
 from models.transactions import OPEN, SETTLED, Status, Transaction, lock_existing
+from schedules.periods import Interval
 from tests.factories import make_invoice, make_payment
 from worker.database import engine, transaction
 
@@ -19,6 +23,7 @@ MACHINES = [
     (Invoice, InvoiceStatus),
     (Refund, RefundStatus),
     (Dispute, DisputeStatus),
+    (Subscription, SubscriptionStatus),
 ]
 PAIRS = [
     (machine, was, becomes)
@@ -32,6 +37,8 @@ def make_row(session, machine, customer, status):
     if machine is Invoice:
         invoice_id = make_invoice(customer.company_id)
         row = locks.lock_existing(session, Invoice, invoice_id)
+    elif machine is Subscription:
+        row = make_subscription(session, customer)
     else:
         payment_id = make_payment(customer, make_invoice(customer.company_id))
         row = lock_existing(session, payment_id)
@@ -56,6 +63,30 @@ def make_row(session, machine, customer, status):
             session.add(row)
     row.status = status
     session.flush()
+    return row
+
+
+def make_subscription(session, customer):
+    moment = now()
+    plan = Plan(
+        tenant_id=customer.tenant_id, code=str(new_id()), name="Plan", interval=Interval.MONTH
+    )
+    session.add(plan)
+    session.flush()
+    row = Subscription(
+        company_id=customer.company_id,
+        plan_id=plan.id,
+        status=SubscriptionStatus.ACTIVE,
+        currency="INR",
+        interval=plan.interval,
+        time_zone="UTC",
+        anchor_at=moment,
+        current_period_start=moment,
+        current_period_end=moment,
+        usage_from=moment,
+        provider="stripe",
+    )
+    session.add(row)
     return row
 
 

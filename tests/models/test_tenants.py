@@ -11,6 +11,7 @@ READING = {
     Permission.METHODS_READ,
     Permission.INVOICES_READ,
     Permission.DISPUTES_READ,
+    Permission.MODULES_READ,
 }
 PAYING = {
     Permission.PAYMENTS_WRITE,
@@ -18,7 +19,8 @@ PAYING = {
     Permission.REFUNDS_WRITE,
     Permission.DISPUTES_WRITE,
 }
-BILLING = {Permission.INVOICES_WRITE}
+BILLING = {Permission.INVOICES_WRITE, Permission.MODULES_WRITE}
+CONNECTING = {Permission.ENDPOINTS_READ, Permission.ENDPOINTS_WRITE}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ BILLING = {Permission.INVOICES_WRITE}
     [
         (Role.MEMBER, READING),
         (Role.BILLING_ADMIN, READING | PAYING | BILLING),
-        (Role.OWNER, READING | PAYING | BILLING),
+        (Role.OWNER, READING | PAYING | BILLING | CONNECTING),
         (Role.OPERATOR, set(Permission)),
     ],
 )
