@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from models.money import CURRENCIES
+from worker.outgoing.addresses import networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MODES = ("sandbox", "production")
 LOG_FORMATS = ("auto", "json", "human")
+STALE_POLICIES = ("refuse", "flag")
+MAIL_PROVIDERS = ("sendgrid", "smtp", "off")
 PORTS = (
     "redis_port",
     "port",
@@ -29,14 +32,17 @@ PORTS = (
     "flower_port",
     "sandbox_port",
     "sandbox_paypal_port",
+    "sandbox_mail_port",
+    "sandbox_fx_port",
     "datadog_port",
 )
 MAY_BE_ZERO = ("redis_db", "sentry_traces_rate", "trusted_proxies")
-RATE_LIMITS = ("rate_limit", "login_rate_limit")
+RATE_LIMITS = ("rate_limit", "login_rate_limit", "portal_rate_limit", "portal_mail_rate_limit")
 PAYPAL = ("paypal_client_id", "paypal_client_secret", "paypal_webhook_id")
 PAYPAL_CALLS = 3
 # A charge at PayPal makes this many calls at most: it creates, captures and looks.
 HIGHEST_PORT = 65_535
+MAILBOX = re.compile(r"[^<>@\s]+@[^<>@\s]+|[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>")
 JWT_SECRET_BYTES = 32
 # Thirty-two random hexadecimal digits have fewer once in ten million times.
 JWT_SECRET_LETTERS = 7
@@ -47,9 +53,20 @@ LOGIN_HASH = re.compile(r"[^:\s]+:\$argon2id\$\S+")
 
 def problems_of(settings: Settings) -> list[str]:
     """Return what forbids to start, empty when nothing does."""
-    rules = [_mode, _numbers, _words, _addresses, _origins]
+    rules = [
+        _mode,
+        _numbers,
+        _leases,
+        _mail_words,
+        _words,
+        _addresses,
+        _origins,
+        _endpoints,
+        _rates,
+    ]
     if settings.is_production:
-        rules += [_stripe, _paypal, _login_secrets, _database, _redis, _relay]
+        rules += [_stripe, _paypal, _exchange_rates, _login_secrets, _database, _redis, _relay]
+        rules += [_mail, _links]
     return [problem for rule in rules for problem in rule(settings)]
 
 
@@ -58,8 +75,11 @@ def _mode(settings: Settings) -> Iterator[str]:
         yield f"PAYBEAT_ENV must be one of {', '.join(MODES)}."
     if settings.is_production and settings.sandbox_clock:
         yield "SANDBOX_CLOCK must be empty: the clock of real money is the machine's."
-    if not settings.is_production and "_live_" in settings.stripe_api_key:
-        yield "STRIPE_API_KEY is a live key, which only PAYBEAT_ENV=production may hold."
+    keys = settings.stripe_api_key + settings.stripe_publishable_key
+    if settings.stripe_publishable_key.startswith(("sk_", "rk_")):
+        yield "STRIPE_PUBLISHABLE_KEY is a secret key: every visitor of the portal would see it."
+    if not settings.is_production and "_live_" in keys:
+        yield "A key of Stripe's is a live key, which only PAYBEAT_ENV=production may hold."
 
 
 def _numbers(settings: Settings) -> Iterator[str]:
@@ -70,9 +90,14 @@ def _numbers(settings: Settings) -> Iterator[str]:
         yield "SENTRY_TRACES_RATE must be between 0 and 1."
     if not 0 < settings.breaker_share <= 1:
         yield "BREAKER_SHARE must be more than 0 and at most 1."
+
+
+def _leases(settings: Settings) -> Iterator[str]:
     if settings.claim_lease_s <= settings.stripe_timeout_s:
         # A claim that ends while its call is open would let a second worker charge beside it.
         yield "CLAIM_LEASE_S must be longer than STRIPE_TIMEOUT_S."
+    if settings.claim_lease_s <= settings.mail_timeout_s:
+        yield "CLAIM_LEASE_S must be longer than MAIL_TIMEOUT_S."
     if settings.has_paypal and settings.claim_lease_s <= PAYPAL_CALLS * settings.paypal_timeout_s:
         yield f"CLAIM_LEASE_S must be longer than {PAYPAL_CALLS} times PAYPAL_TIMEOUT_S."
 
@@ -92,11 +117,21 @@ def _words(settings: Settings) -> Iterator[str]:
         yield f"LOG_FORMAT must be one of {', '.join(LOG_FORMATS)}."
     if settings.log_level.upper() not in logging.getLevelNamesMapping():
         yield "LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL."
+    if settings.pdf_fallback_font and not Path(settings.pdf_fallback_font).is_file():
+        yield "PDF_FALLBACK_FONT must be the file of a font."
     if settings.default_currency not in CURRENCIES:
         yield "DEFAULT_CURRENCY must be a currency code such as INR."
     for name in RATE_LIMITS:
         if not _is_rate(getattr(settings, name)):
             yield f"{name.upper()} must be a rate such as '600 per minute'."
+
+
+def _mail_words(settings: Settings) -> Iterator[str]:
+    if settings.mail_provider and settings.mail_provider not in MAIL_PROVIDERS:
+        yield f"MAIL_PROVIDER must be one of {', '.join(MAIL_PROVIDERS)}."
+    for name in ("mail_from", "mail_reply_to"):
+        if (text := getattr(settings, name)) and not MAILBOX.fullmatch(text):
+            yield f"{name.upper()} must be an address, or a name with one in angle brackets."
 
 
 def _is_rate(text: str) -> bool:
@@ -115,8 +150,12 @@ def _addresses(settings: Settings) -> Iterator[str]:
         "broker_url": ("redis", "rediss"),
         "stripe_api_base": ("http", "https"),
         "paypal_api_base": ("http", "https"),
+        "sendgrid_api_base": ("http", "https"),
+        "smtp_url": ("smtp", "smtps"),
+        "public_url": ("http", "https"),
         "paypal_return_url": ("http", "https"),
         "paypal_cancel_url": ("http", "https"),
+        "openexchangerates_base": ("http", "https"),
         "relay_url": ("ws", "wss"),
         "flower_url": ("http", "https"),
         "sentry_dsn": ("http", "https"),
@@ -139,6 +178,15 @@ def _split(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def _endpoints(settings: Settings) -> Iterator[str]:
+    try:
+        networks(settings.endpoints_allow)
+    except ValueError:
+        yield "ENDPOINTS_ALLOW must be networks such as 10.20.0.0/16, separated by commas."
+    if settings.is_production and settings.endpoints_http:
+        yield "ENDPOINTS_HTTP must be false: what is told to endpoints is told over https."
 
 
 def _origins(settings: Settings) -> Iterator[str]:
@@ -174,6 +222,10 @@ def _stripe(settings: Settings) -> Iterator[str]:
             key.strip().startswith(prefixes) for key in getattr(settings, name).split(",")
         ):  # several while they are rotated
             yield f"{name.upper()} must start with {' or '.join(prefixes)}."
+    if _is_default(settings, "stripe_publishable_key"):
+        yield "STRIPE_PUBLISHABLE_KEY is missing: with it the portal's page hands cards to Stripe."
+    elif not settings.stripe_publishable_key.startswith("pk_"):
+        yield "STRIPE_PUBLISHABLE_KEY must start with pk_: every visitor of the portal sees it."
     yield from _api_base("STRIPE_API_BASE", settings.stripe_api_base)
 
 
@@ -209,6 +261,63 @@ def _paypal(settings: Settings) -> Iterator[str]:
         or not settings.paypal_return_url.startswith("https://")
     ):
         yield "PAYPAL_RETURN_URL must be an https address of yours, where payers come back to."
+
+
+def _rates(settings: Settings) -> Iterator[str]:
+    if settings.claim_lease_s <= settings.openexchangerates_timeout_s:
+        yield "CLAIM_LEASE_S must be longer than OPENEXCHANGERATES_TIMEOUT_S."
+    if settings.fx_stale_policy not in STALE_POLICIES:
+        yield f"FX_STALE_POLICY must be one of {', '.join(STALE_POLICIES)}."
+
+
+def _exchange_rates(settings: Settings) -> Iterator[str]:
+    """A source of rates is optional: without one nothing is converted."""
+    yield from _api_base("OPENEXCHANGERATES_BASE", settings.openexchangerates_base)
+    if settings.openexchangerates_base and _is_default(settings, "openexchangerates_app_id"):
+        yield "OPENEXCHANGERATES_APP_ID is missing: OPENEXCHANGERATES_BASE is given."
+
+
+def _mail(settings: Settings) -> Iterator[str]:
+    """Mail may be off, but somebody must have said so."""
+    if not settings.mail_provider:
+        yield f"MAIL_PROVIDER is missing: one of {', '.join(MAIL_PROVIDERS)}."
+    if not settings.sends_mail:
+        return
+    if _is_default(settings, "mail_from"):
+        yield "MAIL_FROM is missing."
+    if settings.mail_provider == "smtp" and not settings.smtp_url:
+        yield "SMTP_URL is missing."
+    if settings.mail_provider == "sendgrid":
+        yield from _sendgrid(settings)
+
+
+def _sendgrid(settings: Settings) -> Iterator[str]:
+    if _is_default(settings, "sendgrid_api_key"):
+        yield "SENDGRID_API_KEY is missing."
+    if not settings.sendgrid_webhook_key:
+        yield "SENDGRID_WEBHOOK_KEY is missing: what becomes of a letter is told by events."
+    elif not _are_public_keys(settings.sendgrid_webhook_key):
+        yield "SENDGRID_WEBHOOK_KEY must be the key that SendGrid shows, in base64."
+    yield from _api_base("SENDGRID_API_BASE", settings.sendgrid_api_base)
+
+
+def _are_public_keys(text: str) -> bool:
+    from worker.mail.events import keys_of
+
+    try:
+        return bool(keys_of(text))
+    except ValueError:
+        return False
+
+
+def _links(settings: Settings) -> Iterator[str]:
+    """Links without a login are as good as their secret, and not only letters have them."""
+    if _is_local(settings.public_url) or not settings.public_url.startswith("https://"):
+        yield "PUBLIC_URL must be an https address of yours: links in letters begin with it."
+    if _is_default(settings, "link_secret"):
+        yield "LINK_SECRET is missing."
+    elif len(settings.link_secret.encode()) < JWT_SECRET_BYTES:
+        yield f"LINK_SECRET must have at least {JWT_SECRET_BYTES} bytes."
 
 
 def _login_secrets(settings: Settings) -> Iterator[str]:

@@ -38,6 +38,8 @@ from worker.settings import Settings, settings
 log = logging.getLogger(__name__)
 
 PROVIDERS = ("stripe", "paypal")
+# What is called beside them and has no payment.
+SOURCES = ("openexchangerates", "sendgrid", "smtp")
 # How old a look at a closed breaker may be, and how long successes wait to be told.
 KNOWN_S = 0.5
 TOLD_EVERY_S = 1.0
@@ -322,4 +324,4 @@ def breaker_of(provider: str) -> ProviderBreaker:
 
 def standings() -> list[Standing]:
     """Return how each provider's breaker stands."""
-    return [breaker_of(provider).standing() for provider in PROVIDERS]
+    return [breaker_of(provider).standing() for provider in (*PROVIDERS, *SOURCES)]

@@ -32,6 +32,19 @@ POINTS = (
     "refund.recorded",
     "outbox.committed",
     "ladder.begun",
+    "mail.claimed",
+    "mail.called",
+    "mail.recorded",
+    "subscriptions.stepping",
+    "subscriptions.stepped",
+    "invoicing.issued",
+    "invoicing.generate.committed",
+    "endpoint.sent",
+    "imports.asked",
+    "imports.kept",
+    "imports.turned",
+    "imports.taken",
+    "imports.invoices.committed",
 )
 
 

@@ -35,7 +35,7 @@ from models import outbox
 from models.base import COMPANY, FencedSession
 from models.clock import now
 from models.outbox import Owed
-from worker import crash, dispatch, tally, telemetry
+from worker import caching, crash, dispatch, figures, tally, telemetry
 from worker.cache import CacheAway
 from worker.settings import settings
 
@@ -48,6 +48,7 @@ T = TypeVar("T")
 CONFLICTS = frozenset({1020, 1205, 1213})
 # Connection refused or lost, server shutting down or starting, too many connections, read-only.
 AWAY = frozenset({1040, 1053, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2002, 2003, 2006, 2013})
+DUPLICATE = 1062
 TRIES = 8
 PUBLISH = "events.publish"
 
@@ -58,6 +59,8 @@ FRESH_S = 1.0
 PATIENCE_S = 20.0
 
 _patience_s = PATIENCE_S
+
+event.listen(FencedSession, "after_flush", figures.make_stale)
 
 
 def answer_within(seconds: float) -> None:
@@ -151,6 +154,7 @@ def transaction(*, company_id: UUID | None = None) -> Iterator[Session]:
         with session.begin():
             yield session
         tally.tell(session)
+        caching.forget_stale(session)
         owed = session.info.pop("owed", [])
     if owed:
         ring(map(dispatch.message_for, _to_ring_for(owed)), [row.id for row in owed])

@@ -24,6 +24,25 @@ from models.timeline import note_push
 from models.transactions import Transaction
 from worker.channels import channels
 
+# The specification's. `worker.presence` tells the last two as Redis learns of it, the others are
+# owed here.
+KINDS = (
+    "invoice.created",
+    "invoice.updated",
+    "invoice.paid",
+    "payment.started",
+    "payment.succeeded",
+    "payment.failed",
+    "module.subscribed",
+    "module.unsubscribed",
+    "module.usage_alert",
+    "system.alert",
+    "user.online",
+    "user.offline",
+)
+# Beside them, told to a tenant's operators alone (docs/import.md).
+OURS = ("import.progressed",)
+
 
 def announce(
     session: Session,
@@ -39,7 +58,7 @@ def announce(
     What one transaction announces to a company is one debt: it is heard together or not at all.
 
     Args:
-        kind: one of the specification's types, such as `payment.succeeded`.
+        kind: one of KINDS or OURS, such as `payment.succeeded`.
         data: the payload; ids, amounts and times are turned into text.
     """
     owed = announce_to(session, subject.company_id, kind, user_id=user_id, **data)

@@ -31,7 +31,9 @@ from worker.telemetry.redaction import scrub
 MOST_CHANGES = 50
 DULL = frozenset({"created_at", "updated_at", "version"})
 # Theirs is for nobody's eyes, whatever it looks like.
-HIDDEN = frozenset({"payload", "headers", "answer", "password_hash", "token"})
+HIDDEN = frozenset(
+    {"payload", "headers", "answer", "password_hash", "token", "secret", "previous_secret"}
+)
 BUSY = "what it needs is in other hands just now"
 
 

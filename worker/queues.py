@@ -11,7 +11,13 @@ SUBJECTS = (
     "webhooks",
     "events",
     "notifications",
+    "mail",
     "ladder",
+    "subscriptions",
+    "invoicing",
+    "endpoints",
+    "fx",
+    "imports",
     "operations",
     "outbox",
 )

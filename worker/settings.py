@@ -49,6 +49,7 @@ class Settings:
 
     stripe_api_key: str = field(default="sk_test_sandbox", repr=False)
     stripe_webhook_key: str = field(default="whsec_sandbox", repr=False)
+    stripe_publishable_key: str = "pk_test_sandbox"
     stripe_api_base: str = ""
     stripe_timeout_s: float = 20.0
     paypal_client_id: str = field(default="sandbox", repr=False)
@@ -59,6 +60,28 @@ class Settings:
     paypal_return_url: str = "http://127.0.0.1:8000/"
     paypal_cancel_url: str = ""
     paypal_trust_store: str = ""
+
+    openexchangerates_app_id: str = field(default="sandbox", repr=False)
+    openexchangerates_base: str = ""
+    openexchangerates_timeout_s: float = 10.0
+    fx_stale_after_s: float = 129_600.0
+    fx_stale_policy: str = "refuse"
+    fx_most_jump_percent: float = 25.0
+
+    pdf_fallback_font: str = ""
+    mail_provider: str = ""
+    mail_from: str = "Paybeat <billing@example.com>"
+    mail_reply_to: str = ""
+    mail_timeout_s: float = 20.0
+    sendgrid_api_key: str = field(default="SG.sandbox", repr=False)
+    sendgrid_api_base: str = ""
+    sendgrid_webhook_key: str = field(default="", repr=False)
+    smtp_url: str = field(default="", repr=False)
+    public_url: str = "http://127.0.0.1:8000"
+    link_secret: str = field(default=SANDBOX_SECRET, repr=False)
+    portal_invoice_link_days: int = 30
+    portal_company_link_days: int = 7
+    portal_visit_s: float = 3600.0
 
     jwt_secret: str = field(default=SANDBOX_SECRET, repr=False)
     jwt_keys: str = field(default="", repr=False)
@@ -86,11 +109,15 @@ class Settings:
     flower_url: str = ""
     sandbox_port: int = 12111
     sandbox_paypal_port: int = 12112
+    sandbox_mail_port: int = 12113
+    sandbox_fx_port: int = 12114
 
     default_currency: str = "INR"
     wait_s: float = 5.0
     rate_limit: str = "600 per minute"
     login_rate_limit: str = "10 per minute"
+    portal_rate_limit: str = "300 per minute"
+    portal_mail_rate_limit: str = "5 per hour"
     outbox_resend_after_s: float = 30.0
     outbox_sweep_every_s: float = 5.0
     outbox_backoff_s: float = 60.0
@@ -103,6 +130,10 @@ class Settings:
     breaker_window_s: float = 30.0
     breaker_pause_s: float = 1.0
     breaker_longest_pause_s: float = 30.0
+
+    endpoints_http: bool = False
+    endpoints_allow: str = ""
+    endpoints_timeout_s: float = 15.0
 
     log_format: str = "auto"
     log_level: str = "INFO"
@@ -135,6 +166,16 @@ class Settings:
     def has_paypal(self) -> bool:
         """Whether payments may go through PayPal: it is optional."""
         return bool(self.paypal_api_base) or self.paypal_client_id != "sandbox"
+
+    @property
+    def has_exchange_rates(self) -> bool:
+        """Whether anybody tells us exchange rates: without one nothing is converted."""
+        return bool(self.openexchangerates_base) or self.openexchangerates_app_id != "sandbox"
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether letters go out: without a provider nobody is written to."""
+        return self.mail_provider not in {"", "off"}
 
     @property
     def is_production(self) -> bool:

@@ -89,6 +89,13 @@ def test_for_some_seconds_the_row_is_not_asked(redis, signed_in):
     assert alive(signed_in)
 
 
+def test_a_logout_drops_what_is_remembered(redis, signed_in):
+    alive(signed_in)
+    sessions.end(signed_in[1])
+    assert not redis.exists(f"session:{signed_in[1]}")
+    assert alive(signed_in) is None
+
+
 def test_a_logout_whose_deletion_redis_lost_holds_within_5_s(redis, signed_in):
     alive(signed_in)
     end_the_row(signed_in[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.mail.keys import public_key
 from tests.bare import bare_environ
 from worker.settings import InvalidSettings, Settings, load
 
@@ -19,9 +20,16 @@ FIT = {
     "REDIS_URL": "rediss://:n0t-a-default@cache.example.com:6379/0",
     "STRIPE_API_KEY": "sk_live_51abcdefghijklmnop",
     "STRIPE_WEBHOOK_KEY": "whsec_abcdefghijklmnop",
+    "STRIPE_PUBLISHABLE_KEY": "pk_live_51abcdefghijklmnop",
     "JWT_SECRET": "0123456789abcdef0123456789abcdef",
     "FLOWER_LOGIN": f"ada:{HASH}",
     "RELAY_URL": "wss://pay.example.com/ws",
+    "MAIL_PROVIDER": "sendgrid",
+    "MAIL_FROM": "Pay <billing@pay.example.com>",
+    "SENDGRID_API_KEY": "SG.abcdefghijklmnop",
+    "SENDGRID_WEBHOOK_KEY": public_key(),
+    "PUBLIC_URL": "https://pay.example.com",
+    "LINK_SECRET": "fedcba9876543210fedcba9876543210",
 }
 
 
@@ -56,11 +64,15 @@ def test_production_names_every_secret_that_is_missing_at_once():
     assert {sentence.split()[0] for sentence in caught.value.problems} == {
         "STRIPE_API_KEY",
         "STRIPE_WEBHOOK_KEY",
+        "STRIPE_PUBLISHABLE_KEY",
+        "PUBLIC_URL",
+        "LINK_SECRET",
         "JWT_SECRET",
         "FLOWER_LOGIN",
         "DATABASE_URL",
         "REDIS_PASSWORD",
         "RELAY_URL",
+        "MAIL_PROVIDER",
     }
 
 
@@ -80,6 +92,8 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"PAYPAL_API_BASE": "http://127.0.0.1:12112"}, "PAYPAL_API_BASE points at a sandbox"),
         ({"PAYPAL_API_BASE": "http://proxy.example.com"}, "PAYPAL_API_BASE must start with"),
         ({"PAYPAL_TRUST_STORE": "/no/such/roots.pem"}, "PAYPAL_TRUST_STORE must be a file."),
+        ({"OPENEXCHANGERATES_BASE": "http://127.0.0.1:12114"}, "_BASE points at a sandbox"),
+        ({"OPENEXCHANGERATES_BASE": "https://fx.example.com"}, "_APP_ID is missing"),
         (PAYPAL, "PAYPAL_RETURN_URL must be an https address of yours"),
         (PAYPAL | {"PAYPAL_RETURN_URL": "http://shop.example.com"}, "PAYPAL_RETURN_URL must be"),
         ({"JWT_SECRET": "ab" * 20}, "JWT_SECRET repeats itself"),
@@ -94,6 +108,20 @@ def test_production_names_every_secret_that_is_missing_at_once():
         ({"BROKER_URL": "redis://broker.example.com/0"}, "BROKER_URL has no password."),
         ({"RELAY_URL": ""}, "RELAY_URL is missing"),
         ({"RELAY_URL": "ws://pay.example.com/ws"}, "RELAY_URL must start with wss://"),
+        ({"MAIL_PROVIDER": ""}, "MAIL_PROVIDER is missing"),
+        ({"MAIL_FROM": ""}, "MAIL_FROM is missing."),
+        ({"MAIL_PROVIDER": "smtp"}, "SMTP_URL is missing."),
+        ({"SENDGRID_API_KEY": ""}, "SENDGRID_API_KEY is missing."),
+        ({"SENDGRID_WEBHOOK_KEY": "MFkw"}, "SENDGRID_WEBHOOK_KEY must be the key"),
+        ({"SENDGRID_WEBHOOK_KEY": ""}, "SENDGRID_WEBHOOK_KEY is missing"),
+        ({"SENDGRID_API_BASE": "http://127.0.0.1:12113"}, "SENDGRID_API_BASE points at a sandbox"),
+        ({"PUBLIC_URL": ""}, "PUBLIC_URL must be an https address"),
+        ({"PUBLIC_URL": "http://pay.example.com"}, "PUBLIC_URL must be an https address"),
+        ({"LINK_SECRET": ""}, "LINK_SECRET is missing."),
+        ({"LINK_SECRET": "", "MAIL_PROVIDER": "off"}, "LINK_SECRET is missing."),
+        ({"STRIPE_PUBLISHABLE_KEY": ""}, "STRIPE_PUBLISHABLE_KEY is missing"),
+        ({"STRIPE_PUBLISHABLE_KEY": "sk_live_51abc"}, "STRIPE_PUBLISHABLE_KEY is a secret key"),
+        ({"LINK_SECRET": "short"}, "LINK_SECRET must have at least 32 bytes."),
         ({"RELAY_ORIGINS": "http://app.example.com"}, "RELAY_ORIGINS must start with https://"),
     ],
 )
@@ -122,6 +150,10 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"MAIL_PROVIDER": "pigeon"}, "MAIL_PROVIDER must be one of sendgrid, smtp, off."),
+        ({"MAIL_FROM": "nobody"}, "MAIL_FROM must be an address"),
+        ({"CLAIM_LEASE_S": "21", "MAIL_TIMEOUT_S": "25"}, "longer than MAIL_TIMEOUT_S"),
+        ({"SMTP_URL": "https://mail.example.com"}, "SMTP_URL must be an address that starts with"),
         ({"PAYBEAT_ENV": "prod"}, "PAYBEAT_ENV must be one of sandbox, production."),
         ({"STRIPE_API_KEY": "sk_live_1"}, "only PAYBEAT_ENV=production may hold"),
         ({"PORT": "0"}, "PORT must be a port, 1 to 65535."),
@@ -138,6 +170,8 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"RATE_LIMIT": "many"}, "RATE_LIMIT must be a rate such as '600 per minute'."),
         ({"LOGIN_RATE_LIMIT": "10 per blink"}, "LOGIN_RATE_LIMIT must be a rate"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of auto, json, human."),
+        ({"FX_STALE_POLICY": "ignore"}, "FX_STALE_POLICY must be one of refuse, flag."),
+        ({"OPENEXCHANGERATES_TIMEOUT_S": "90"}, "longer than OPENEXCHANGERATES_TIMEOUT_S."),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be"),
         ({"DEFAULT_CURRENCY": "inr"}, "DEFAULT_CURRENCY must be a currency code"),
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL must be an address"),

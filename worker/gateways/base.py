@@ -20,7 +20,9 @@ from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from models.disputes import DisputeStatus
+from models.imported_customers import FoundCustomer, KeptMethod
 from models.money import Money
+from models.subscriptions import SubscriptionStatus
 from schedules.declines import Advice as Advice  # noqa: PLC0414  a gateway's word too
 from worker.signatures import Event
 
@@ -332,3 +334,52 @@ class DisputeGateway(Protocol):
 
     def accept_dispute(self, *, key: str, provider_id: str) -> DisputeAnswer:
         """Give a dispute up; it cannot be taken back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionAnswer:
+    """A subscription that a provider bills; `status` is in our words, `seats` of its first item."""
+
+    provider_id: str
+    status: SubscriptionStatus
+    customer: str
+    currency: str
+    seats: int
+    current_period_start: datetime
+    current_period_end: datetime
+    trial_ends_at: datetime | None
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class SubscriptionGateway(Protocol):
+    """A provider that bills subscriptions of its own."""
+
+    def retrieve_subscription(self, provider_id: str) -> SubscriptionAnswer:
+        """Look a subscription up."""
+
+
+@dataclass(frozen=True)
+class CustomerPage:
+    """Customers as a provider lists them, newest first; `next_after` is None at the end."""
+
+    customers: tuple[FoundCustomer, ...]
+    next_after: str | None
+
+
+@runtime_checkable
+class CustomerGateway(Protocol):
+    """A provider whose customers can be listed. It is only asked: nothing there changes."""
+
+    def list_customers(self, *, after: str | None) -> CustomerPage:
+        """Return the customers after one, from the newest on.
+
+        Raises:
+            Rejected: with the code `resource_missing`, for an `after` that is gone.
+        """
+
+    def list_methods(self, *, customer: str) -> list[KeptMethod]:
+        """Return what the provider keeps for a customer, newest first."""

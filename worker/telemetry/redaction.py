@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
+from socket import gethostname
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -24,6 +25,7 @@ SECRET_NAMES = (
     "account_number",
     "api_key",
     "apikey",
+    "app_id",
     "authorization",
     "broker_url",
     "card_number",
@@ -40,6 +42,7 @@ SECRET_NAMES = (
     "passwd",
     "password",
     "private_key",
+    "recipient",
     "redis_url",
     "refresh_token",
     "routing_number",
@@ -48,6 +51,7 @@ SECRET_NAMES = (
     "sentry_dsn",
     "session_id",
     "signature",
+    "smtp_url",
     "stripe_webhook_key",
     "webhook_key",
 )
@@ -90,11 +94,12 @@ class Shape:
 
 # A part of each name, the same however the parts are joined: the rarer one, as `api` is in every
 # path and `url` in every text about addresses.
-_COMMON_PARTS = frozenset({"api", "code", "id", "number", "url", "webhook"})
+_COMMON_PARTS = frozenset({"api", "app", "code", "id", "number", "url", "webhook"})
 _STEMS = tuple(
     sorted(
         {
-            next(part for part in reversed(name.split("_")) if part not in _COMMON_PARTS)
+            # Where every part is in everything, the whole name.
+            next((part for part in reversed(name.split("_")) if part not in _COMMON_PARTS), name)
             for name in SECRET_NAMES
         }
         | EXACT_NAMES
@@ -160,6 +165,15 @@ SHAPES = (
     Shape(("sg.",), re.compile(r"SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
     Shape(("a21a",), re.compile(r"A21A[A-Za-z0-9_-]{16,}")),
     Shape(("$argon2",), re.compile(r"\$argon2(?:id|i|d)\$[^\s'\"]+")),
+    # Who is written to is nobody's business. What is at this very machine is a node of Celery's.
+    Shape(
+        ("@",),
+        re.compile(
+            rf"[A-Za-z0-9._%+-]{{1,64}}@(?!{re.escape(gethostname())}\b)"
+            r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,5}\.[A-Za-z]{2,63}"
+        ),
+        "[address]",
+    ),
     Shape(
         ("-----begin",),
         re.compile(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import string
 import time
 
@@ -55,7 +56,8 @@ AROUND = st.one_of(
 )
 NAMES = st.sampled_from(
     ["password", "client_secret", "Authorization", "Cookie", "cvc", "CVV2", "api-key", "jwt_secret",
-     "X-Api-Key", "access_token", "token", "DATABASE_URL", "card_number", "Stripe-Signature"]
+     "X-Api-Key", "app_id", "access_token", "token", "DATABASE_URL", "card_number",
+     "Stripe-Signature"]
 )  # fmt: skip
 
 
@@ -231,3 +233,30 @@ def test_a_long_text_takes_no_long_time(bomb):
     redact(bomb)
     # A quadratic pattern takes minutes on these; the wide limit only tells the two apart.
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "meera@example.com",
+        "Meera.Rao+bills@mail.example.co.in",
+        "a@b.io",
+        "x_1%y@sub.example.org",
+    ],
+)
+def test_an_address_is_never_told(address):
+    for text in (
+        address,
+        f"to={address}, from=<{address}>",
+        f"550 5.1.1 <{address}>: Recipient address rejected",
+        json.dumps({"errors": [{"message": f"{address} does not exist"}]}),
+    ):
+        assert address not in redact(text)
+        assert address.split("@")[0] + "@" not in redact(text)
+    assert address not in json.dumps(scrub({"mail": [{"to": address, "recipient": address}]}))
+
+
+def test_a_node_of_celerys_at_this_machine_is_told():
+    ready = f"payments@{socket.gethostname()} ready."
+    assert redact(ready) == ready
+    assert redact("one@builder ready.") == "one@builder ready."

@@ -233,7 +233,9 @@ def order_params(request: ChargeRequest, *, return_url: str, cancel_url: str) ->
         paypal = {
             "experience_context": {
                 "return_url": _with_id(request.return_url or return_url, transaction_id),
-                "cancel_url": _with_id(cancel_url or return_url, transaction_id, canceled="true"),
+                "cancel_url": _with_id(
+                    request.return_url or cancel_url or return_url, transaction_id, canceled="true"
+                ),
                 "user_action": "PAY_NOW",
                 "shipping_preference": "NO_SHIPPING",
             }

@@ -12,8 +12,10 @@ import orjson
 import stripe
 
 from models.clock import now
+from models.imported_customers import KeptMethod
 from worker.gateways.base import (
     ChargeRequest,
+    CustomerPage,
     DisputeAnswer,
     Intent,
     MethodAnswer,
@@ -22,9 +24,12 @@ from worker.gateways.base import (
     RefundAnswer,
     RefundRequest,
     Rejected,
+    SubscriptionAnswer,
 )
-from worker.gateways.stripe.calls import each_page, pages, read, write
+from worker.gateways.stripe.calls import PAGE, each_page, pages, read, write
+from worker.gateways.stripe.customers import customer_page, kept_method_of
 from worker.gateways.stripe.disputes import dispute_of, evidence_params
+from worker.gateways.stripe.subscriptions import subscription_of
 from worker.gateways.stripe.translate import (
     charge_params,
     confirm_params,
@@ -295,6 +300,30 @@ class StripeGateway:
         return read(
             "disputes.retrieve", lambda: self._client.disputes.retrieve(provider_id), dispute_of
         )
+
+    def retrieve_subscription(self, provider_id: str) -> SubscriptionAnswer:
+        """Look a subscription up; one that has ended is there as well."""
+        return read(
+            "subscriptions.retrieve",
+            lambda: self._client.subscriptions.retrieve(provider_id),
+            subscription_of,
+        )
+
+    def list_customers(self, *, after: str | None) -> CustomerPage:
+        """Return a page of the account's customers with their tax ids, newest first."""
+        params: Any = {"limit": PAGE, "expand": ["data.tax_ids"]}
+        if after is not None:
+            params["starting_after"] = after
+        return read("customers.list", lambda: self._client.customers.list(params), customer_page)
+
+    def list_methods(self, *, customer: str) -> list[KeptMethod]:
+        """Return what Stripe keeps for a customer, of every type, newest first."""
+        bodies = pages(
+            "customers.payment_methods.list",
+            lambda params: self._client.customers.payment_methods.list(customer, params),
+            {},
+        )
+        return [kept_method_of(body) for body in bodies]
 
     def submit_evidence(
         self,

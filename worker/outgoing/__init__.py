@@ -1,0 +1,1 @@
+"""What leaves for the tenants' own systems: addresses checked, requests signed and sent."""

@@ -1,0 +1,99 @@
+"""Recording use of modules, and telling a company that it nears what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from models import usage
+from models.clock import now
+from models.notifications import owe_notice
+from models.outbox import enqueue
+from models.timeline import Cause, note
+from models.usage import Crossing, Level, Reading, Recorded
+from worker.database import DUPLICATE, error_number, in_transaction
+from worker.events import announce
+
+# Two that send the same keys at once: the second finds the first one's rows when it runs again.
+TRIES = 5
+# How long more late use of what has ended is waited for, to be billed by one invoice.
+LATE_WAIT = timedelta(days=1)
+# Which notice of a period it is.
+NUMBERS = {Level.WARNING: 1, Level.CRITICAL: 2}
+
+
+def record(company_id: UUID, readings: Sequence[Reading], *, because: Cause) -> Recorded:
+    """Store and count what a company used, and owe what that crosses, in one transaction."""
+    for _ in range(TRIES - 1):
+        try:
+            return in_transaction(_record, company_id, company_id, readings, because)
+        except IntegrityError as error:
+            if error_number(error) != DUPLICATE:
+                raise
+    return in_transaction(_record, company_id, company_id, readings, because)
+
+
+def _record(
+    session: Session, company_id: UUID, readings: Sequence[Reading], because: Cause
+) -> Recorded:
+    moment = now()
+    recorded = usage.record(session, company_id, readings, moment=moment)
+    for subscription_id in sorted(recorded.late):
+        enqueue(
+            session,
+            "subscriptions.close",
+            due_at=moment + LATE_WAIT,
+            subscription_id=subscription_id,
+        )
+    # Of what is crossed at once people are told the worse; programs hear of each.
+    worst = {crossing.total.id: crossing for crossing in recorded.crossings}
+    for crossing in recorded.crossings:
+        _tell(session, crossing, because)
+        if crossing is worst[crossing.total.id]:
+            _owe_notice(session, crossing)
+    return recorded
+
+
+def _tell(session: Session, crossing: Crossing, because: Cause) -> None:
+    total, module = crossing.total, crossing.module
+    why = f"used {total.used}, {crossing.level} at {crossing.threshold}"
+    note(session, crossing.held, what="usage_alert", because=because.but(why))
+    announce(
+        session,
+        "module.usage_alert",
+        crossing.held,
+        company_id=total.company_id,
+        module_id=module.id,
+        code=module.code,
+        name=module.name,
+        usage=total.used,
+        threshold=crossing.threshold,
+        alert_type=str(crossing.level),
+        period_start=total.period_start,
+        period_end=total.period_end,
+    )
+
+
+def _owe_notice(session: Session, crossing: Crossing) -> None:
+    total, module = crossing.total, crossing.module
+    hard_limit = crossing.held.limits(module).hard_limit
+    owe_notice(
+        session,
+        "usage_alert",
+        total,
+        number=NUMBERS[crossing.level],
+        module_id=str(module.id),
+        code=module.code,
+        name=module.name,
+        unit=module.unit,
+        usage=str(total.used),
+        threshold=str(crossing.threshold),
+        level=str(crossing.level),
+        hard_limit=None if hard_limit is None else str(hard_limit),
+        period_start=total.period_start.isoformat(),
+        period_end=total.period_end.isoformat(),
+    )
