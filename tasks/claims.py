@@ -21,6 +21,7 @@ from models.timeline import note
 from models.transactions import (
     KEEP_METHOD,
     OPEN_ATTEMPT,
+    RETURN_URL,
     AttemptStatus,
     PaymentAttempt,
     Provider,
@@ -316,6 +317,7 @@ def _start(
             "method": method.provider_id if method else None,
             "off_session": start.off_session,
             "keep_method": bool((payment.details or {}).get(KEEP_METHOD)),
+            "return_url": (payment.details or {}).get(RETURN_URL, ""),
         },
     )
     attempt.trigger = start.trigger
@@ -342,6 +344,7 @@ def request_of(attempt: PaymentAttempt) -> ChargeRequest:
         method=asked["method"],
         off_session=asked["off_session"],
         keep_method=asked.get("keep_method", False),
+        return_url=asked.get("return_url", ""),
         metadata={
             "transaction_id": str(attempt.transaction_id),
             "company_id": str(attempt.company_id),

@@ -179,14 +179,18 @@ def _look_up_all(session: Session, payment: Transaction) -> None:
             )
 
 
-def recover(session: Session, payment: Transaction, *, cause: Cause) -> None:
-    """End the dunning of a locked payment that has been paid after all, and tell its company."""
+def recover(session: Session, payment: Transaction, *, cause: Cause) -> bool:
+    """End the dunning of a locked payment that has been paid after all, and tell its company.
+
+    Returns:
+        Whether they are told: who hears that it was paid after all needs no receipt.
+    """
     was = payment.dunning
     if not dunning.clear(session, payment, because=cause.but("paid")):
-        return
+        return False
     end_review(session, payment, was, why="The payment has been paid.")
     if was == Dunning.ASKED and payment.payment_method_id is None:
-        return  # of its decline nobody was told either but who paid it now
+        return False  # of its decline nobody was told either but who paid it now
     owe_notice(
         session,
         "payment_recovered",
@@ -196,6 +200,7 @@ def recover(session: Session, payment: Transaction, *, cause: Cause) -> None:
         amount=f"{payment.amount_captured:.2f}",
         currency=payment.currency,
     )
+    return True
 
 
 def end_review(session: Session, payment: Transaction, was: Dunning, *, why: str) -> None:

@@ -1,4 +1,4 @@
-"""Publishing what companies are to hear."""
+"""Publishing what companies are to hear, and owing it to the tenants' own systems."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from models import outbox
 from models.clock import now
-from models.outbox import BATCH, Owed, OwedStatus
+from models.endpoints import heard_channels
+from models.outbox import BATCH, Owed, OwedStatus, enqueue
 from worker import events as relay
-from worker import telemetry
+from worker import figures, telemetry
 from worker.app import Later, draining_task
 from worker.cache import CacheAway
 from worker.database import PUBLISH, in_transaction
@@ -58,10 +59,14 @@ def _publish_batch(session: Session) -> int:
     ).all()
     if not rows:
         return 0
+    events = _by_company(rows)
     try:
-        refused = relay.publish(_by_company(rows))
+        # Again, before it is heard: Redis may have been away at the commit, or the process ended.
+        figures.outdate(set(events))
+        refused = relay.publish(events)
     except CacheAway as away:
         raise Later(str(away), after_s=AGAIN_S) from away
+    _owe_endpoints(session, rows)
     heard = []
     for row in rows:
         if (error := refused.get(_company_of(row))) is None:
@@ -72,6 +77,23 @@ def _publish_batch(session: Session) -> int:
             _count_failure(session, row, error)
     outbox.delete_all(session, heard)
     return len(rows)
+
+
+def _owe_endpoints(session: Session, rows: Sequence[Row]) -> None:
+    """Owe to endpoints what browsers hear, in the commit that ends the debt of publishing it.
+
+    One look for the whole batch; where nobody has an endpoint that is all. What Redis refused
+    comes again and is owed again: `endpoints.fan_out` knows it by its source. Who failed before is
+    not left out, as nothing tells whether that run has come so far.
+    """
+    heard = heard_channels(session, {_company_of(row) for row in rows})
+    sources: dict[UUID, list[dict[str, Any]]] = {}
+    for row in rows:
+        if (channel := _company_of(row)) in heard:
+            source = {"source_id": str(row.id), "events": row.arguments["events"]}
+            sources.setdefault(channel, []).append(source)
+    for channel, announced in sources.items():
+        enqueue(session, "endpoints.fan_out", company_id=channel, announced=announced)
 
 
 def _by_company(rows: Sequence[Row]) -> dict[UUID, list[dict[str, Any]]]:

@@ -221,9 +221,12 @@ def apply(
     """Bring a refund and its locked payment to what the provider says. Safe in any order."""
     refund.provider_refund_id = answer.provider_id
     refund.provider_request_id = answer.provider_request_id or refund.provider_request_id
-    refund.error_message = answer.failure_reason or None
     status = _STATUSES[answer.state]
-    if status == refund.status or not refund.can_move_to(status):
+    if status != refund.status and not refund.can_move_to(status):
+        return  # older news: what failed keeps its reason
+    if answer.failure_reason or status != RefundStatus.FAILED:
+        refund.error_message = answer.failure_reason or None
+    if status == refund.status:
         return
     had_succeeded = refund.status == RefundStatus.SUCCEEDED
     refund.review_since = None

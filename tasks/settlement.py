@@ -32,6 +32,7 @@ from models.transactions import (
 )
 from schedules.declines import told_code
 from tasks import declines, other_money
+from worker import billing
 from worker.alerts import alert
 from worker.events import announce_invoice, announce_payment
 from worker.gateways.base import Advice, Declined, GatewayError, Intent, IntentStatus
@@ -282,7 +283,8 @@ def _succeed(
         transaction_id=payment.id,
     )
     tally(session, "payments.charged", provider=payment.payment_method, outcome="succeeded")
-    declines.recover(session, payment, cause=cause)
+    if not declines.recover(session, payment, cause=cause):
+        billing.receipt(session, payment, paid_at=now())
     announce_payment(session, "payment.succeeded", payment, captured=captured)
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.

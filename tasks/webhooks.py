@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy import select
@@ -20,7 +21,14 @@ from models.clock import now
 from models.outbox import Owed, OwedStatus, enqueue
 from models.timeline import Cause
 from models.webhooks import PaymentWebhook, WebhookStatus
-from tasks import dispute_events, method_events, payment_events, paypal_events
+from tasks import (
+    dispute_events,
+    mail_events,
+    method_events,
+    payment_events,
+    paypal_events,
+    subscription_events,
+)
 from tasks.handlers import Body, Handler, Hold
 from worker import crash
 from worker.alerts import alert
@@ -38,8 +46,14 @@ DONE = (WebhookStatus.COMPLETED, WebhookStatus.IGNORED, WebhookStatus.REFUSED)
 # Begins the account of what was refused, so that the true event with its id has its place.
 FORGED = "forged:"
 HANDLERS: dict[str, dict[str, Handler]] = {
-    "stripe": {**payment_events.STRIPE, **method_events.STRIPE, **dispute_events.STRIPE},
+    "stripe": {
+        **payment_events.STRIPE,
+        **method_events.STRIPE,
+        **dispute_events.STRIPE,
+        **subscription_events.STRIPE,
+    },
     "paypal": {**paypal_events.PAYPAL},
+    "sendgrid": {**mail_events.SENDGRID},
 }
 
 
@@ -50,6 +64,8 @@ def _handler_of(event: PaymentWebhook) -> Handler | None:
 def _body_of(event: PaymentWebhook) -> Body:
     """Return the object that an event tells of, as it then was."""
     payload = event.payload
+    if event.provider == "sendgrid":
+        return cast("Body", payload)
     body: Body = payload["data"]["object"] if event.provider == "stripe" else payload["resource"]
     return body
 

@@ -321,7 +321,7 @@ def test_a_payment_in_the_browser_is_left_to_the_customer(shop):
     shop.confirm_in_old_tab(payment_id, "pm_card_visa")
     shop.refresh(payment_id)
     assert shop.payment(payment_id).dunning == Dunning.CLEARED
-    assert shop.notices(payment_id) == []
+    assert shop.notices(payment_id) == [("payment_succeeded", 0)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from models import locks
 from models.ids import new_id
 from models.ledger import Account
+from models.money import Money
 from models.outbox import Owed, enqueue
 from models.refunds import Refund, RefundReason, left_to_refund
 from models.timeline import Cause, history
@@ -19,6 +20,7 @@ from tasks import refunds
 from tests.bell import ring
 from tests.factories import add_invoice
 from tests.tasks.provider_events import alerts_of, balance, broken, deliver, events_of, refunds_at
+from worker.gateways.base import RefundAnswer, RefundState
 
 DISPUTE, REFUND = "charge.dispute.", "refund."
 
@@ -83,7 +85,7 @@ def test_a_refund_that_was_sent_before_the_dispute_is_followed_to_its_end(shop, 
     shop.work()
     assert refund_of(shop, refund_id).status == "succeeded"
     # The bank took what was left of the charge.
-    assert (balance(shop, Account.REFUNDS), balance(shop, Account.DISPUTES)) == (60, 40)
+    assert (balance(shop, Account.REVENUE), balance(shop, Account.DISPUTES)) == (-40, 40)
     assert balance(shop, Account.CLEARING) == -balance(shop, Account.FEES) == -15
     assert broken(shop) == []
 
@@ -102,7 +104,7 @@ def test_what_a_dispute_lost_in_part_has_left_is_refunded_and_no_more(
     refund_id, _ = ask(shop, paid)
     shop.work()
     assert refund_of(shop, refund_id).status == "succeeded"
-    assert (balance(shop, Account.REFUNDS), balance(shop, Account.DISPUTES)) == (60, 40)
+    assert (balance(shop, Account.REVENUE), balance(shop, Account.DISPUTES)) == (-40, 40)
     with pytest.raises(Refused, match="charged back"):
         control.refund(payment_intent=intent_of(shop, paid), amount=1)
     assert broken(shop) == []
@@ -122,7 +124,7 @@ def test_a_dispute_while_a_refund_is_pending_at_the_provider(shop, paid, ending)
     deliver(shop, events_of(shop, REFUND))
     assert refund_of(shop, refund_id).status == ending
     given = 60 if ending == "succeeded" else 0
-    assert balance(shop, Account.REFUNDS) == given
+    assert balance(shop, Account.REVENUE) == given - 100
     assert balance(shop, Account.CLEARING) == 60 - given - balance(shop, Account.FEES)
     assert broken(shop) == []
 
@@ -298,8 +300,25 @@ def test_a_stale_success_of_a_refund_that_failed_since_alarms_nobody(shop, paid)
     shop.sandbox.control.move_refund(refund_of(shop, refund_id).provider_refund_id, "failed")
     events = events_of(shop, REFUND)
     deliver(shop, reversed(events))
-    assert refund_of(shop, refund_id).status == "failed"
+    refund = refund_of(shop, refund_id)
+    assert (refund.status, refund.error_message) == ("failed", "expired_or_canceled_card")
     assert "refund_gone_out" not in dict(alerts_of(shop))
+
+
+def test_an_answer_that_is_written_down_after_the_failure_takes_no_reason_away(shop, paid):
+    refund_id, owed_id = ask(shop, paid)
+    ring("refunds.send", owed_id)
+    shop.sandbox.control.move_refund(refund_of(shop, refund_id).provider_refund_id, "failed")
+    deliver(shop, events_of(shop, REFUND))
+    with shop.session() as session:
+        payment = lock_existing(session, paid)
+        refund = session.get_one(Refund, refund_id)
+        money = Money(refund.amount, payment.currency)
+        identity = refund.provider_refund_id or ""
+        late = RefundAnswer(provider_id=identity, state=RefundState.SUCCEEDED, money=money)
+        refunds.apply(session, payment, refund, late, cause=Cause(why="a late answer"))
+    refund = refund_of(shop, refund_id)
+    assert (refund.status, refund.error_message) == ("failed", "expired_or_canceled_card")
 
 
 def test_a_refund_in_the_dashboard_leaves_too_little_for_one_that_was_not_sent(shop, paid):
