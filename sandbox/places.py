@@ -25,6 +25,7 @@ from sandbox.children import (
     obstacle,
     reserve,
 )
+from sandbox.mail.keys import public_key
 
 ROOT = VAR.parent
 DEFAULT_PORTS = {
@@ -33,6 +34,8 @@ DEFAULT_PORTS = {
     "FLOWER_PORT": 5555,
     "SANDBOX_PORT": 12111,
     "SANDBOX_PAYPAL_PORT": 12112,
+    "SANDBOX_MAIL_PORT": 12113,
+    "SANDBOX_FX_PORT": 12114,
     "MARIADB_PORT": 13306,
     "REDIS_PORT": 16379,
 }
@@ -41,12 +44,18 @@ DOTENV_LINE = re.compile(r"^(?:export +)?([A-Za-z_]\w*)=(.*)$", re.MULTILINE)
 DEFAULTS = {
     "PAYBEAT_ENV": "sandbox",
     "FLOWER_LOGIN": "paybeat:paybeat",
+    # The systems that hear of events are on this machine too.
+    "ENDPOINTS_HTTP": "true",
+    "ENDPOINTS_ALLOW": "127.0.0.0/8,::1/128",
     # Lines are shown as they come, not when a buffer is full.
     "PYTHONUNBUFFERED": "1",
 }
 SANDBOX_KEY = "sk_test_sandbox"
 SANDBOX_CLIENT = "sandbox"
-# What `.env.example` says where the payer comes back to: nobody's choice, so it moves with PORT.
+SENDGRID_KEY = "SG.sandbox"
+SANDBOX_APP_ID = "sandbox"
+# What `.env.example` says of our own address: nobody's choice, so it moves with PORT.
+PUBLIC_URL = f"http://{LOOPBACK}:{DEFAULT_PORTS['PORT']}"
 RETURN_URL = f"http://{LOOPBACK}:{DEFAULT_PORTS['PORT']}/"
 PAYPAL_ROOT = VAR / "sandbox" / "paypal" / "root.pem"
 # Where the stand-in for PayPal, as the Procfile starts it, leaves the root of its certificates.
@@ -111,6 +120,17 @@ class Places:
     def has_own_paypal(self) -> bool:
         """Whether the stand-in for PayPal is needed."""
         return self.environ.get("PAYPAL_CLIENT_ID", SANDBOX_CLIENT) in {"", SANDBOX_CLIENT}
+
+    @property
+    def has_own_mail(self) -> bool:
+        """Whether the stand-in for SendGrid is needed."""
+        is_ours = self.environ.get("SENDGRID_API_KEY", SENDGRID_KEY) in {"", SENDGRID_KEY}
+        return is_ours and self.environ.get("MAIL_PROVIDER", "") in {"", "sendgrid"}
+
+    @property
+    def has_own_fx(self) -> bool:
+        """Whether the stand-in for Open Exchange Rates is needed."""
+        return self.environ.get("OPENEXCHANGERATES_APP_ID", SANDBOX_APP_ID) in {"", SANDBOX_APP_ID}
 
     @property
     def site(self) -> str:
@@ -191,3 +211,13 @@ def choose_ports(places: Places) -> None:
         places.environ["PAYPAL_API_BASE"] = paypal
         places.environ.setdefault("PAYPAL_TRUST_STORE", str(PAYPAL_ROOT))
         places.environ.setdefault("SANDBOX_PAYPAL_WEBHOOK_URL", f"{webhooks}/paypal")
+    if places.environ.get("PUBLIC_URL", PUBLIC_URL) == PUBLIC_URL:
+        places.environ["PUBLIC_URL"] = places.site
+    if places.has_own_mail:
+        mail = f"http://{LOOPBACK}:{places.port('SANDBOX_MAIL_PORT')}"
+        places.environ |= {"MAIL_PROVIDER": "sendgrid", "SENDGRID_API_BASE": mail}
+        places.environ["SENDGRID_WEBHOOK_KEY"] = public_key()
+        places.environ.setdefault("SANDBOX_MAIL_WEBHOOK_URL", f"{webhooks}/sendgrid")
+    if places.has_own_fx:
+        fx = f"http://{LOOPBACK}:{places.port('SANDBOX_FX_PORT')}"
+        places.environ["OPENEXCHANGERATES_BASE"] = fx

@@ -39,7 +39,7 @@ from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.steps import complain, step, tell
 
 PROCFILES = (ROOT / "Procfile", ROOT / "sandbox" / "Procfile")
-STRIPE, PAYPAL = "sandbox", "paypal"
+STRIPE, PAYPAL, MAIL, FX = "sandbox", "paypal", "mail", "fx"
 # The processes of the stand-ins, which a key of the provider's own makes needless.
 RELAY = "relay"
 READY_S = 60.0
@@ -144,6 +144,20 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
+def _stand_ins(places: Places) -> Iterator[tuple[str, str, str]]:
+    """Yield where each of our stand-ins is."""
+    book = "sandbox; its book at /sandbox/book"
+    for name, setting, is_ours in (
+        ("Stripe", "STRIPE_API_BASE", places.has_own_stripe),
+        ("PayPal", "PAYPAL_API_BASE", places.has_own_paypal),
+        ("Rates", "OPENEXCHANGERATES_BASE", places.has_own_fx),
+        ("Mail", "SENDGRID_API_BASE", places.has_own_mail),
+    ):
+        if is_ours:
+            told = "sandbox; what was sent at /sandbox/" if name == "Mail" else book
+            yield name, places.environ[setting], told
+
+
 def _show(places: Places, logins: list[str]) -> None:
     environ = places.environ
     rows = [
@@ -152,10 +166,7 @@ def _show(places: Places, logins: list[str]) -> None:
         ("Relay", places.relay, "WebSockets at /ws (docs/relay.md)"),
         ("Flower", f"http://{LOOPBACK}:{environ['FLOWER_PORT']}", "login by FLOWER_LOGIN"),
     ]
-    if places.has_own_stripe:
-        rows.append(("Stripe", environ["STRIPE_API_BASE"], "sandbox; its book at /sandbox/book"))
-    if places.has_own_paypal:
-        rows.append(("PayPal", environ["PAYPAL_API_BASE"], "sandbox; its book at /sandbox/book"))
+    rows += _stand_ins(places)
     for name, port in (("MariaDB", "MARIADB_PORT"), ("Valkey", "REDIS_PORT")):
         if port in environ:
             rows.append((name, f"{LOOPBACK}:{environ[port]}", "private"))
@@ -188,10 +199,14 @@ def run(procfiles: Sequence[Path], command: Sequence[str], *, folder: Path) -> i
         # The processes write into a pipe, but a person reads it.
         places.environ.setdefault("LOG_FORMAT", "human")
     lines = read_procfiles(list(procfiles))
-    if not places.has_own_stripe:
-        lines.pop(STRIPE, None)
-    if not places.has_own_paypal:
-        lines.pop(PAYPAL, None)
+    stand_ins = {
+        STRIPE: places.has_own_stripe,
+        PAYPAL: places.has_own_paypal,
+        MAIL: places.has_own_mail,
+        FX: places.has_own_fx,
+    }
+    for name in (name for name, is_needed in stand_ins.items() if not is_needed):
+        lines.pop(name, None)
     log = places.log("run") if command else None
     with _own_servers(places), places.written(folder / "run" / "env"):
         logins = _release(lines.pop(RELEASE, []), places)

@@ -74,11 +74,17 @@ class Channel:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._heard: queue.Queue[tuple[float, Json]] = queue.Queue()
+        # Beside what was heard: whoever waits for one must not take the other.
+        self._hellos: queue.Queue[tuple[float, Json]] = queue.Queue()
         self._ids: list[str] = []
+        self._hearing = threading.Lock()
         self.connect()
 
     def connect(self) -> None:
-        """Hear on from what was heard last: a connection ends with its sign-in."""
+        """Hear on from what was heard last: a connection ends with its sign-in.
+
+        The one before may still speak for a moment; what both tell is heard once.
+        """
         way_in = self._api.post("relay/tickets", {}, expected=201)
         since = f"?since={self._ids[-1]}" if self._ids else ""
         try:
@@ -95,29 +101,40 @@ class Channel:
                 f"{way_in['url']} lets nobody in ({type(error).__name__}): is the relay up?"
             ) from None
         threading.Thread(target=self._listen, args=[socket], daemon=True).start()
-        self._wait(lambda event: event["type"] == "relay.hello", "The relay said nothing")
+        self._wait(self._hellos, lambda _: True, "The relay said nothing")
 
     def _listen(self, socket: WebSocket) -> None:
         # A relay that goes away is told by who waits: nothing came in time.
         with suppress(WebSocketError):
             while True:
-                event = json.loads(socket.receive())
-                if "id" in event:
+                self._hear(json.loads(socket.receive()))
+
+    def _hear(self, event: Json) -> None:
+        came = time.monotonic()
+        if event["type"] == "relay.hello":
+            self._hellos.put((came, event))
+        elif "id" in event:
+            with self._hearing:
+                if event["id"] not in self._ids:
                     self._ids.append(event["id"])
-                self._heard.put((time.monotonic(), event))
+                    self._heard.put((came, event))
 
     def wait_for(self, kind: str, invoice_id: str) -> float:
         """Return when the event came."""
         return self._wait(
+            self._heard,
             lambda event: event["type"] == kind and event["data"]["invoice_id"] == invoice_id,
             f"{kind} was not heard",
         )
 
-    def _wait(self, is_it: Callable[[Json], bool], otherwise: str) -> float:
+    @staticmethod
+    def _wait(
+        told: queue.Queue[tuple[float, Json]], is_it: Callable[[Json], bool], otherwise: str
+    ) -> float:
         until = time.monotonic() + PATIENCE_S
         while (left_s := until - time.monotonic()) > 0:
             try:
-                came, event = self._heard.get(timeout=left_s)
+                came, event = told.get(timeout=left_s)
             except queue.Empty:
                 break
             if is_it(event):

@@ -22,7 +22,9 @@ from sandbox.stripe.forms import MixedForm, decoded
 from sandbox.stripe.listing import expanded
 from sandbox.stripe.parameters import checker
 
-BROWSER_MAY = frozenset({"payment_intent_confirm", "payment_intent_retrieve"})
+BROWSER_MAY = frozenset(
+    {"payment_intent_confirm", "payment_intent_retrieve", "payment_method_create"}
+)
 MAX_KEY = 255
 
 

@@ -16,6 +16,7 @@ PREFIXES = {
     "payment_intent": "pi_",
     "payment_method": "pm_",
     "refund": "re_",
+    "subscription": "sub_",
 }
 
 
@@ -42,6 +43,7 @@ class Book(AnyBook):
         "payment_intent": ("customer",),
         "payment_method": ("customer",),
         "refund": ("charge", "payment_intent"),
+        "subscription": ("customer", "status"),
     }
     key_life_s = 24 * 60 * 60
 

@@ -50,6 +50,10 @@ class Control(AnyControl):
         settled: list[str] = self.ask("POST", "debits")["settled"]
         return settled
 
+    def move_subscription(self, subscription_id: str, status: str) -> Json:
+        """Have a subscription be past_due, unpaid, paused, active; or tell `trial_will_end`."""
+        return self.ask("POST", f"subscriptions/{subscription_id}", {"status": status})
+
     def renew(self, method_id: str, **card: Any) -> Json:
         """Renew a card as the networks' updater does.
 

@@ -6,7 +6,7 @@ from sandbox.stripe import payment_methods
 from sandbox.stripe.book import new_id
 from sandbox.stripe.call import Call, Params, merged_metadata
 from sandbox.stripe.errors import Object, missing
-from sandbox.stripe.listing import list_of, one_of, page
+from sandbox.stripe.listing import one_of, page
 
 TOLD = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
 
@@ -34,10 +34,25 @@ def create(call: Call, params: Params) -> Object:
     customer |= {name: params.get(name) or None for name in TOLD}
     customer["preferred_locales"] = params.get("preferred_locales") or []
     call.book.put(customer)
+    if given := params.get("tax_id_data"):
+        call.book.note(object_id, tax_ids=[_tax_id(call, object_id, each) for each in given])
     call.happened("customer.created", customer)
     if token := params.get("payment_method"):
         payment_methods.attach(call, {"customer": object_id}, token)
     return customer
+
+
+def _tax_id(call: Call, customer_id: str, given: Params) -> Object:
+    return {
+        "id": "txi_" + new_id("customer").partition("_")[2],
+        "object": "tax_id",
+        "country": given["value"][:2],
+        "created": call.book.now(),
+        "customer": customer_id,
+        "livemode": False,
+        "type": given["type"],
+        "value": given["value"],
+    }
 
 
 def _invoice_settings(params: Params) -> Object:
@@ -99,4 +114,15 @@ def method(call: Call, _params: Params, object_id: str, method_id: str) -> Objec
 
 
 retrieve = one_of("customer")
-listed = list_of("customer", "customers", "email")
+
+
+def listed(call: Call, params: Params) -> Object:
+    """List the customers that were not deleted."""
+    return page(
+        call.book,
+        "customer",
+        params,
+        url="/v1/customers",
+        fits=lambda customer: not customer.get("deleted"),
+        email=params.get("email"),
+    )

@@ -9,11 +9,13 @@ from sandbox.standin.desk import Desk as AnyDesk
 from sandbox.standin.wire import Answer, Request
 from sandbox.stripe import (
     banks,
+    browser,
     confirmation,
     disputes,
     payment_intents,
     payment_methods,
     refunds,
+    subscriptions,
     three_d_secure,
 )
 from sandbox.stripe.book import PREFIXES, Book
@@ -72,6 +74,11 @@ def _renew(call: Call, body: Body) -> Object:
     return payment_methods.renew(call, body, body["id"])
 
 
+def _move_subscription(call: Call, body: Body) -> Object:
+    subscription = call.book.get("subscription", body["id"])
+    return subscriptions.moved(call, subscription, body.get("status", "past_due"))
+
+
 def _confirm(call: Call, body: Body) -> Object:
     """Confirm as the customer's browser does; it knows the client secret."""
     call.client_secret = body.get("client_secret", "")
@@ -94,6 +101,7 @@ class Desk(AnyDesk):
         ("POST", "payment_intents/*/confirm"): _confirm,
         ("POST", "refunds"): _refund,
         ("POST", "refunds/*"): _move_refund,
+        ("POST", "subscriptions/*"): _move_subscription,
     }
 
     def __call__(self, request: Request) -> Answer:
@@ -113,7 +121,9 @@ class Desk(AnyDesk):
         )
 
     def page(self, request: Request, path: str) -> Answer | None:
-        """Answer the bank's page."""
+        """Answer the bank's page, and what a customer's browser has of Stripe."""
+        if request.method == "GET" and (found := browser.part(path)) is not None:
+            return found
         if not path.startswith("3ds/"):
             return None
         intent_id = path.removeprefix("3ds/")

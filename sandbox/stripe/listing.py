@@ -127,6 +127,8 @@ def _expanded(book: Book, shown: Object, keys: list[str], path: str) -> Object:
     if key == "refunds" and shown.get("object") == "charge":
         url = f"/v1/charges/{shown['id']}/refunds"
         return shown | {"refunds": page(book, "refund", {}, url=url, charge=shown["id"])}
+    if key == "tax_ids" and shown.get("object") == "customer":
+        return shown | {"tax_ids": _tax_ids(book, shown)}
     value = shown.get(key)
     if isinstance(value, dict) and rest:
         return shown | {key: _expanded(book, value, rest, path)}
@@ -138,3 +140,13 @@ def _expanded(book: Book, shown: Object, keys: list[str], path: str) -> Object:
         return shown
     inner = value if isinstance(value, dict) else book.get(EXPANDABLE[key] or kind_of(value), value)
     return shown | {key: _expanded(book, inner, rest, path) if rest else inner}
+
+
+def _tax_ids(book: Book, customer: Object) -> Object:
+    """Return what a customer is known by to its tax office; told only where it is asked for."""
+    return {
+        "object": "list",
+        "data": book.known(customer["id"]).get("tax_ids", []),
+        "has_more": False,
+        "url": f"/v1/customers/{customer['id']}/tax_ids",
+    }

@@ -12,6 +12,7 @@ from sandbox.stripe import (
     payment_intents,
     payment_methods,
     refunds,
+    subscriptions,
 )
 from sandbox.stripe.call import Operation
 
@@ -74,6 +75,11 @@ ROUTES: dict[tuple[str, str], Route] = {
         ("GET", "refunds/*", refunds.retrieve, "refund_retrieve"),
         ("POST", "refunds/*", refunds.update, "refund_update"),
         ("POST", "refunds/*/cancel", refunds.cancel, "refund_cancel"),
+        ("GET", "subscriptions", subscriptions.listed, "subscription_list"),
+        ("POST", "subscriptions", subscriptions.create, "subscription_create"),
+        ("DELETE", "subscriptions/*", subscriptions.cancel, "subscription_cancel"),
+        ("GET", "subscriptions/*", subscriptions.retrieve, "subscription_retrieve"),
+        ("POST", "subscriptions/*", subscriptions.update, "subscription_update"),
     )
 }
 

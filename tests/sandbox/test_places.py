@@ -117,6 +117,10 @@ def test_the_sandbox_learns_where_the_web_is_and_the_gateway_where_the_sandbox_i
     assert environ["PAYPAL_API_BASE"] == f"http://127.0.0.1:{environ['SANDBOX_PAYPAL_PORT']}"
     assert environ["SANDBOX_PAYPAL_WEBHOOK_URL"] == f"{places.site}/api/v1/webhooks/paypal"
     assert environ["PAYPAL_TRUST_STORE"].endswith("/sandbox/paypal/root.pem")
+    assert environ["MAIL_PROVIDER"] == "sendgrid"
+    assert environ["SENDGRID_API_BASE"] == f"http://127.0.0.1:{environ['SANDBOX_MAIL_PORT']}"
+    assert environ["SANDBOX_MAIL_WEBHOOK_URL"] == f"{places.site}/api/v1/webhooks/sendgrid"
+    assert environ["PUBLIC_URL"] == places.site
 
 
 @pytest.mark.parametrize("told", [{}, {"PAYPAL_RETURN_URL": Settings().paypal_return_url}])
@@ -146,6 +150,17 @@ def test_with_a_client_of_paypals_own_there_is_no_sandbox_of_it(tmp_path):
     choose_ports(places)
     assert not places.has_own_paypal
     assert not {"PAYPAL_API_BASE", "PAYPAL_TRUST_STORE"} & places.environ.keys()
+
+
+@pytest.mark.parametrize(
+    "own", [{"SENDGRID_API_KEY": "SG.own"}, {"MAIL_PROVIDER": "smtp"}, {"MAIL_PROVIDER": "off"}]
+)
+def test_with_another_way_to_send_mail_there_is_no_sandbox_of_it(own, tmp_path):
+    places = read_places(own, dotenv=tmp_path / "no")
+    choose_ports(places)
+    assert not places.has_own_mail
+    assert "SENDGRID_API_BASE" not in places.environ
+    assert places.environ.get("MAIL_PROVIDER") == own.get("MAIL_PROVIDER")
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST"])

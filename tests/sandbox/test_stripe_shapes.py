@@ -17,6 +17,7 @@ RESOURCES = {
     "payment_intents": stripe.PaymentIntent,
     "payment_methods": stripe.PaymentMethod,
     "refunds": stripe.Refund,
+    "subscriptions": stripe.Subscription,
 }
 
 
@@ -42,6 +43,12 @@ def live_through_everything(shop: Shop) -> None:
     shop.control.renew(shop.attach("pm_card_visa"), exp_year=2040)
     with pytest.raises(stripe.CardError):
         shop.pay(500, "usd", method="pm_card_chargeDeclinedLostCard")
+    subscription = shop.client.v1.subscriptions.create(
+        {"customer": shop.customer, "items": [{"price": "price_1"}], "trial_period_days": 14}
+    )
+    shop.client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
+    shop.control.move_subscription(subscription.id, "trial_will_end")
+    shop.client.v1.subscriptions.cancel(subscription.id)
     shop.client.v1.payment_intents.cancel(
         shop.client.v1.payment_intents.create({"amount": 500, "currency": "usd"}).id
     )
