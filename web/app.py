@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from web import api, commands, console, pages, problems, webhooks
+from web import api, commands, console, pages, portal, problems, webhooks
 from web.api import health
 from web.auth import guard, public, tokens
 from web.bodies import MAX_BYTES, ExactJSON, StrictRequest
 from web.headers import SecurityHeaders
 from web.openapi import INFO, SECURITY_SCHEMES
+from web.pages import unsubscribe
 from web.routes import Routes
 from worker import shared_clock, telemetry
 from worker.settings import settings
@@ -28,6 +29,15 @@ class Application(OpenAPI):
     """Flask with our way of reading requests."""
 
     request_class = StrictRequest
+
+    def generate_spec_json(self) -> None:
+        """Describe every route, once."""
+        for blueprint in self.blueprints.values():
+            if isinstance(blueprint, Routes):
+                described = blueprint.described()
+                self.paths.update(described.paths)
+                self.components_schemas.update(described.components_schemas)
+        super().generate_spec_json()  # type: ignore[no-untyped-call]  # the library says nothing
 
 
 def create_app(*more: Routes) -> Application:
@@ -60,7 +70,9 @@ def create_app(*more: Routes) -> Application:
     for blueprint in (*api.BLUEPRINTS, *more):
         app.register_api(blueprint)
     app.register_blueprint(pages.routes)
-    app.register_blueprint(console.routes)
+    app.register_blueprint(unsubscribe.routes)
+    for pages_of in (console.routes, *portal.BLUEPRINTS):
+        app.register_blueprint(pages_of)
     app.register_blueprint(webhooks.blueprint)
     if given.metrics_enabled:
         app.add_url_rule("/metrics", view_func=public(health.metrics))

@@ -53,7 +53,10 @@ def read_object(raw: bytes) -> dict[str, Any]:
         )
         if b"\\u" in raw:
             json.dumps(found, ensure_ascii=False, default=str).encode()  # lone surrogates
-    except UnicodeError:
+    except UnicodeEncodeError:
+        detail = "A text of the body holds half of a character (a lone surrogate)."
+        raise Problem("malformed-json", detail) from None
+    except UnicodeDecodeError:
         raise Problem("malformed-json", "The body is not UTF-8.") from None
     except (ValueError, ArithmeticError) as error:
         raise Problem("malformed-json", f"The body is not valid JSON: {error}"[:300]) from None

@@ -15,6 +15,8 @@ DEFAULTS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
+# What answers with somebody's own.
+KEPT_NOWHERE = ("/api/", "/portal/visits")
 NO_STORE = ("Cache-Control", "no-store")
 TRANSPORT_SECURITY = ("Strict-Transport-Security", "max-age=31536000")
 
@@ -33,7 +35,7 @@ class SecurityHeaders:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         always = self._always
-        if environ.get("PATH_INFO", "").startswith("/api/"):
+        if environ.get("PATH_INFO", "").startswith(KEPT_NOWHERE):
             always = [*always, NO_STORE]
 
         def start(

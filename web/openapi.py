@@ -72,7 +72,12 @@ _RECEIVED: dict[str, Any] = {
 }
 
 
-def _webhook(provider: str, description: str, headers: dict[str, str]) -> dict[str, Any]:
+def _webhook(
+    provider: str,
+    description: str,
+    headers: dict[str, str],
+    schema: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the description of a webhook's door."""
     return {
         "post": {
@@ -93,7 +98,9 @@ def _webhook(provider: str, description: str, headers: dict[str, str]) -> dict[s
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/json": {"schema": {"type": "object", "title": f"{provider}Event"}}
+                    "application/json": {
+                        "schema": schema or {"type": "object", "title": f"{provider}Event"}
+                    }
                 },
             },
             "responses": _RECEIVED,
@@ -108,6 +115,16 @@ _WEBHOOKS = {
         "Stripe",
         "400 if it is not signed by Stripe or is no event; a copy changes nothing.",
         {"Stripe-Signature": "`t=…,v1=…`, within five minutes."},
+    ),
+    "sendgrid": _webhook(
+        "SendGrid",
+        "An array of events. 400 if SendGrid did not sign it; a copy of an event changes nothing. "
+        "404 where mail does not go through SendGrid.",
+        {
+            "X-Twilio-Email-Event-Webhook-Signature": "ECDSA over time and body, in base64.",
+            "X-Twilio-Email-Event-Webhook-Timestamp": "When it was signed, in seconds since 1970.",
+        },
+        schema={"type": "array", "title": "SendGridEvents", "items": {"type": "object"}},
     ),
     "paypal": _webhook(
         "PayPal",

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from models.fx import NoRate, StaleRate
 from models.money import InvalidAmount
 from models.states import IllegalMove
 from worker import telemetry
@@ -45,6 +46,10 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
     "conflict": (409, "That does not go with how things stand"),
+    "usage-limit": (409, "The module's limit for the period is reached"),
+    "no-rate": (409, "No exchange rate is known"),
+    "stale-rate": (409, "The exchange rate is too old"),
+    "link-ended": (410, "The link has ended"),
     "too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body must be application/json"),
     "invalid": (422, "The request is not valid"),
@@ -143,8 +148,17 @@ def _of_http(error: HTTPException) -> Problem:
         for name, value in error.get_headers()
         if name.lower() in {"allow", "retry-after", "location"}
     }
-    detail = "" if status >= 500 else (error.description or "")  # noqa: PLR2004
+    detail = "" if status >= 500 else _said(status) or error.description or ""  # noqa: PLR2004
     return Problem(kind, detail, headers=headers, status=status)
+
+
+def _said(status: int) -> str | None:
+    """Return our own words for what Werkzeug says to people at a browser."""
+    return {
+        404: "There is nothing at this address.",
+        405: f"This address does not take {request.method}.",
+        413: "The body is larger than is taken here.",
+    }.get(status)
 
 
 def _of_database(error: SQLAlchemyError) -> Problem | None:
@@ -168,6 +182,8 @@ TABLE: dict[type[Exception], Callable[[Any], Problem | None]] = {
     Problem: lambda problem: problem,
     InvalidAmount: lambda error: invalid("amount", str(error)),
     IllegalMove: lambda error: Problem("conflict", str(error)),
+    NoRate: lambda error: Problem("no-rate", str(error)),
+    StaleRate: lambda error: Problem("stale-rate", str(error)),
     SQLAlchemyError: _of_database,
     StaleDataError: _of_database,
     HTTPException: _of_http,

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar, get_origin
+from threading import Lock
+from typing import Any, Self, TypeVar, get_origin
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.utils import parse_parameters
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from web.auth import guard_of
@@ -34,6 +36,7 @@ from web.problems import FieldError, Problem, invalid_fields
 Model = TypeVar("Model", bound=BaseModel)
 # Where the library's tuple of an operation's models has the body's.
 BODY = 5
+_DESCRIBING = Lock()
 
 
 class Input(BaseModel):
@@ -43,14 +46,31 @@ class Input(BaseModel):
 
 
 class Routes(APIBlueprint):
-    """A blueprint a noun."""
+    """A blueprint a noun.
+
+    Its routes are described when the document is first asked for: for all of them that takes as
+    long as to import the rest of the application.
+    """
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self._undescribed: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
 
     def _collect_openapi_info(self, rule: str, func: Callable[..., Any], **options: Any) -> Any:
-        found = super()._collect_openapi_info(rule, func, **options)
-        body: Any = found[BODY]
-        is_optional = body is not None and _may_be_left_out(body)
-        describe(self, rule, options["method"], func, guard_of(func), is_body_optional=is_optional)
-        return found
+        self._undescribed.append((rule, func, options))
+        return parse_parameters(func, doc_ui=False)
+
+    def described(self) -> Self:
+        """Return these routes with `paths` and `components_schemas` filled."""
+        with _DESCRIBING:
+            while self._undescribed:
+                rule, func, options = self._undescribed[0]
+                body: Any = super()._collect_openapi_info(rule, func, **options)[BODY]
+                is_optional = body is not None and _may_be_left_out(body)
+                guard = guard_of(func)
+                describe(self, rule, options["method"], func, guard, is_body_optional=is_optional)
+                del self._undescribed[0]
+        return self
 
     @staticmethod
     def create_view_func(  # type: ignore[override]  # noqa: PLR0913, PLR0917  the library's own
@@ -123,6 +143,19 @@ def _validate(model: type[Model], found: Any) -> Model:
         return model.model_validate(found)
     except ValidationError as error:
         raise invalid_fields(error) from None
+
+
+# What a view that answers with a document says of it.
+PDF: dict[str, Any] = {
+    "description": "The document",
+    "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
+def respond_pdf(document: bytes, name: str) -> Response:
+    """Return a document that a browser shows, and saves under its name."""
+    headers = {"Content-Disposition": f'inline; filename="{name}"'}
+    return Response(document, 200, headers, content_type="application/pdf")
 
 
 def respond(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

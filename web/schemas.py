@@ -32,6 +32,12 @@ MOST_SEARCHED = 100
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
 
 
+def whole(value: Any) -> Any:
+    """Take 24.0 for 24: to a JSON schema both are whole."""
+    is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+    return int(value) if is_whole else value
+
+
 def _exact(value: Any) -> Decimal:
     """Read a JSON number or a string of digits, exactly; a boolean or a word is neither."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
@@ -91,6 +97,18 @@ Exact = Annotated[
         }
     ),
 ]
+# Of an address, where all is text.
+ExactText = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[0-9]{1,13}(\.[0-9]{1,2})?$",
+            "description": "In the currency's main unit; exact.",
+        }
+    ),
+]
 Amount = Annotated[
     Decimal,
     PlainSerializer(lambda amount: amount),
@@ -100,7 +118,7 @@ Currency = Annotated[
     str,
     Field(max_length=3),
     AfterValidator(_known_currency),
-    WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "examples": ["INR"]}),
+    WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES)}),
 ]
 Moment = Annotated[
     AwareDatetime,
@@ -150,4 +168,5 @@ def cursor_of(identity: UUID | None) -> str | None:
 def cause(why: str) -> Cause:
     """Return this request as a cause for the timeline."""
     request_id = telemetry.current().get("request_id")
-    return Cause(why=why, request_id=request_id, user_id=caller().user_id)
+    by = caller().person
+    return Cause(why=why if by else f"{why}, by a link", request_id=request_id, user_id=by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 
@@ -45,9 +46,20 @@ def use(database: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     forget()
 
 
+@cache
+def _probe() -> Probe:
+    return Probe()
+
+
 @pytest.fixture
 def probe(use: Setter) -> Probe:
-    return Probe()
+    """This process's application with the probe's routes; it reads its settings at each request.
+
+    To make one takes as long as most tests of it do: a hundred and fifty routes are compiled.
+    """
+    found = _probe()
+    found.reset()
+    return found
 
 
 @pytest.fixture

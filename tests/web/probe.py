@@ -44,10 +44,14 @@ class Probe:
     """An application with the probe's routes, and what its views are told to do."""
 
     def __init__(self) -> None:
+        self.reset()
+        self.app: Application = create_app(self._routes())
+
+    def reset(self) -> None:
+        """Forget what the views were told, and how often they ran."""
         self.error: BaseException | None = None
         self.errors: Iterator[BaseException | None] = repeat(None)
         self.runs = 0
-        self.app: Application = create_app(self._routes())
 
     def _routes(self) -> Routes:
         routes = Routes("probe", __name__, url_prefix="/api/v1/probe")

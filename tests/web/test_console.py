@@ -236,7 +236,7 @@ def test_the_page_is_told_where_its_neighbours_are(use):
     assert config == {
         "env": "sandbox",
         "relay_url": "ws://localhost:8101/ws",
-        "sandbox": {"stripe": "http://127.0.0.1:12111", "paypal": None},
+        "sandbox": {"stripe": "http://127.0.0.1:12111", "paypal": None, "mail": None},
         "flower_url": "http://localhost:5511/",
     }
 

@@ -193,7 +193,7 @@ def operator(visitor, crowd):
 def test_an_overview_of_a_company_is_read_by_indexes(owner):
     with explained() as plans:
         assert owner.get("/api/v1/overview").status_code == 200
-    assert len(plans) == 7
+    assert len(plans) == 8
     check(plans)
     for _, plan in plans:
         assert sum(map(rows_read, plan)) <= EACH

@@ -1,26 +1,10 @@
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import pytest
-from sqlalchemy import event
 
 from models.transactions import Status
 from tests.factories import make_invoice, make_payment
-from worker.database import engine
-
-
-@contextmanager
-def statements():
-    """The SQL that this process sends meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection, _cursor, statement, *_rest):
-        sent.append(statement)
-
-    event.listen(engine(), "before_cursor_execute", note)
-    yield sent
-    event.remove(engine(), "before_cursor_execute", note)
+from tests.queries import queries
 
 
 @pytest.mark.parametrize("path", ["/api/v1/payments", "/api/v1/invoices"])
@@ -28,7 +12,7 @@ def test_a_list_asks_the_database_once_however_long_it_is(owner, person, path):
     for _ in range(10):
         make_payment(person, make_invoice(person.company_id), status=Status.FAILED)
     owner.get(path)
-    with statements() as sent:
+    with queries() as sent:
         answer = owner.get(path)
     assert len(answer.json["data"]) == 10
     table = "transactions" if "payments" in path else "invoices"

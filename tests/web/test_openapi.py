@@ -15,7 +15,12 @@ from web.openapi import IDEMPOTENT, WAITS
 from web.pages import FOLDER
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/<any('docs.js', 'docs.css'):name>"}
+UNDESCRIBED = {
+    "/openapi.json",
+    "/docs",
+    "/docs/<any('docs.js', 'docs.css'):name>",
+    "/mail/unsubscribe",
+}
 
 
 @pytest.fixture
@@ -31,8 +36,9 @@ def spec(app):
 def operations(app, spec):
     """Return (rule, method, view, operation) of every described route."""
     for rule in app.url_map.iter_rules():
-        # The console's are for its own page.
-        if rule.rule in UNDESCRIBED or rule.endpoint.startswith("console."):
+        # The console's and the portal's are for their own pages.
+        is_of_page = rule.rule == "/" or rule.rule.startswith(("/console", "/portal"))
+        if rule.rule in UNDESCRIBED or is_of_page:
             continue
         path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:

@@ -16,13 +16,14 @@ from sqlalchemy import delete, text
 from models import invariants
 from models.alerts import Alert, Severity, raise_alert
 from models.clock import now
+from models.mail import ALL, MailStatus, MailSuppression, SuppressionReason, suppress
 from models.outbox import Owed, OwedStatus, enqueue
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.tables import METADATA
 from models.tenants import Permission, Role, Tenant, User
 from models.transactions import Status
 from models.webhooks import PaymentWebhook, WebhookStatus
-from tests.factories import Customer, make_company, make_invoice, make_payment
+from tests.factories import Customer, make_company, make_invoice, make_mail, make_payment
 from tests.web.visitor import problem_of
 from web.app import create_app
 from web.auth import guard_of
@@ -38,6 +39,8 @@ BODIES = {
     "/alerts/{alert_id}/resolve": {"note": "mine"},
     "/payments/{transaction_id}/settle": {"outcome": "failed", "note": "mine"},
     "/refunds/{refund_id}/settle": {"outcome": "failed", "note": "mine"},
+    "/mails/{mail_id}/resend": {"note": "mine"},
+    "/mail-suppressions/{suppression_id}": None,
 }
 READ = {
     "/dead-letters",
@@ -48,6 +51,8 @@ READ = {
     "/invariants",
     "/reviews",
     "/queues",
+    "/mails",
+    "/mail-suppressions",
 }
 # What tells of rows; the queues' numbers are of no tenant's.
 LISTS = sorted(READ - {"/invariants", "/queues"} - {path for path in READ if "{" in path})
@@ -95,6 +100,21 @@ def trouble(company_id: UUID | None) -> Ids:
         }
 
 
+def letters(customer: Customer) -> Ids:
+    """A letter that was not sent, and an address that is spared."""
+    mail_id = make_mail(customer, status=MailStatus.FAILED)
+    with transaction() as session:
+        spared = suppress(
+            session,
+            customer.tenant_id,
+            "spared@example.com",
+            scope=ALL,
+            reason=SuppressionReason.MANUAL,
+        )
+        session.flush()
+        return {"mail_id": str(mail_id), "suppression_id": str(spared.id)}
+
+
 def doubted(customer: Customer) -> Ids:
     """A payment and a refund that need a review."""
     invoice_id = make_invoice(customer.company_id)
@@ -120,7 +140,7 @@ def doubted(customer: Customer) -> Ids:
 def theirs(use):
     """Another tenant's trouble of each kind."""
     stranger = make_company()
-    return trouble(stranger.company_id) | doubted(stranger)
+    return trouble(stranger.company_id) | doubted(stranger) | letters(stranger)
 
 
 @pytest.fixture
@@ -132,7 +152,7 @@ def nobodys(use):
 def _put_away(database):
     yield
     with transaction() as session:
-        for kind in (Owed, PaymentWebhook, Alert):
+        for kind in (Owed, PaymentWebhook, Alert, MailSuppression):
             session.execute(delete(kind))
 
 
@@ -173,7 +193,7 @@ def test_what_is_anothers_or_nobodys_is_not_found_and_not_touched(operator, staf
     before = checksums()
     for ids in (theirs, {**theirs, **nobodys}):
         for path, body in {**dict.fromkeys(READ), **BODIES}.items():
-            method = "GET" if path in READ else "POST"
+            method = "GET" if path in READ else "DELETE" if body is None else "POST"
             for headers in ({}, own_company):
                 if "/settle" in path and not headers:
                     continue
@@ -203,7 +223,7 @@ def test_all_is_all_of_the_tenant(operator, staff, theirs, nobodys, kind):
 
 @pytest.mark.parametrize("path", LISTS)
 def test_the_tenants_own_is_listed(operator, staff, path):
-    ours = trouble(staff.company_id) | doubted(staff)
+    ours = trouble(staff.company_id) | doubted(staff) | letters(staff)
     listed = {each["id"] for each in operator.get(OPERATIONS + path).json["data"]}
     assert listed
     assert listed <= set(ours.values())

@@ -22,7 +22,8 @@ JSON = "application/json"
 
 
 def test_an_unknown_path_is_404(visitor):
-    problem_of(visitor.get("/api/v1/nothing"), 404, "not-found")
+    problem = problem_of(visitor.get("/api/v1/nothing"), 404, "not-found")
+    assert problem["detail"] == "There is nothing at this address."
 
 
 @pytest.mark.parametrize("path", ["//api/v1/auth/login", "/api/v1//auth/login", "//"])
@@ -33,7 +34,7 @@ def test_a_slash_too_many_is_404_and_no_redirect(visitor, path):
 
 def test_a_wrong_method_is_405_and_names_the_right_ones(visitor):
     answer = visitor.get(LOGIN)
-    problem_of(answer, 405, "method-not-allowed")
+    assert "GET" in problem_of(answer, 405, "method-not-allowed")["detail"]
     assert "POST" in answer.headers["Allow"]
 
 
@@ -109,7 +110,7 @@ def test_a_body_of_which_something_is_required_is_asked_for(visitor, headers, st
 def test_a_body_over_1_mib_is_413(visitor):
     body = b'{"a":"' + b"x" * (1024 * 1024) + b'"}'
     answer = visitor.send("POST", ECHO, data=body, content_type=JSON)
-    problem_of(answer, 413, "too-large")
+    assert "larger" in problem_of(answer, 413, "too-large")["detail"]
 
 
 def test_a_body_of_just_1_mib_is_read(visitor):

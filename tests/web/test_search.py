@@ -8,7 +8,7 @@ from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.transactions import Status
 from tests.factories import make_company, make_invoice, make_payment
-from tests.web.test_lists import statements
+from tests.queries import queries
 from tests.web.visitor import problem_of
 from worker.database import transaction
 
@@ -158,6 +158,6 @@ def test_spaces_around_what_is_looked_for_are_none_of_it(owner, shop):
 
 @pytest.mark.parametrize("path", [PAYMENTS, INVOICES])
 def test_a_search_asks_the_database_once(owner, shop, path):
-    with statements() as sent:
+    with queries() as sent:
         owner.get(f"{path}?search={shop[0][1]}")
     assert len([each for each in sent if "user_sessions" not in each]) == 1

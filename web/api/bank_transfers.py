@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, StringConstraints
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,15 +15,15 @@ from models import bank_transfers, dunning, invoices, refunds, transactions
 from models.clock import now
 from models.invoices import Invoice, InvoiceStatus
 from models.money import InvalidAmount, Money, amount_of
-from models.outbox import enqueue
-from models.tenants import Permission
-from models.transactions import CancelReason, Provider, Status, Transaction, oversized_intents
+from models.tenants import Company, Permission
+from models.transactions import Provider, Status, Transaction
 from web.api.payments import PREFIX, PaymentPath, refuse_second
 from web.auth import allowed, caller
 from web.idempotency import Made, idempotent
 from web.problems import DUPLICATE, Problem, invalid, unavailable
 from web.routes import Input, Routes
 from web.schemas import WRITTEN, Amount, Currency, Day, Exact, Moment, cause
+from worker import billing
 from worker.database import error_number, transaction
 from worker.events import announce_invoice, announce_payment, announce_refund
 
@@ -113,7 +113,8 @@ def record_transfer(session: Session, path: InvoicePath, body: NewTransfer) -> M
         if error_number(error) == DUPLICATE:
             raise _duplicate(body.reference) from None
         raise
-    _close_oversized(session, invoice)
+    billing.close_oversized(session, invoice)
+    billing.receipt(session, payment, paid_at=_noon(session, payment.company_id, received_on))
     _announce(session, payment, invoice)
     return Made(_shown(payment, invoice), location=f"{PREFIX}/{payment.id}")
 
@@ -127,21 +128,17 @@ def _day(body: NewTransfer) -> date:
     return body.received_on
 
 
+def _noon(session: Session, company_id: UUID, day: date) -> datetime:
+    """Return a time of that day, whichever zone its company is in."""
+    zone = ZoneInfo(session.get_one(Company, company_id).time_zone)
+    return datetime.combine(day, time(12), tzinfo=zone)
+
+
 def _stop_the_ladder(session: Session, invoice_id: UUID, body: NewTransfer) -> None:
     """Clear what is scheduled if this pays the invoice. Payments are locked before invoices."""
     invoice = session.get(Invoice, invoice_id)
     if invoice is not None and body.amount >= invoice.due.amount:
         dunning.clear_schedules(session, invoice_id, because=cause("paid by bank transfer"))
-
-
-def _close_oversized(session: Session, invoice: Invoice) -> None:
-    """Have closed what was declined before and asks for more than is due by now.
-
-    An old tab could pay it as well.
-    """
-    for payment_id in session.scalars(select(Transaction.id).where(oversized_intents(invoice))):
-        reason = str(CancelReason.NOT_DUE)
-        enqueue(session, "payments.cancel", transaction_id=payment_id, reason=reason)
 
 
 def _payable(session: Session, invoice_id: UUID) -> Invoice:

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from flask import Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
 
-from models.tenants import Company, Role
+from models.tenants import Company, Language, Permission, Role
 from web.auth import allowed, caller
 from web.lists import answer_page
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import WRITTEN, Moment, PageQuery
-from worker.database import transaction
+from web.schemas import ONE_LINE, WRITTEN, Moment, PageQuery
+from worker.database import in_transaction, transaction
 
 routes = Routes("companies", __name__, url_prefix="/api/v1/companies")
+
+
+def _known_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("is no time zone of the IANA's, such as Asia/Kolkata")
+    return value
+
+
+TimeZone = Annotated[str, Field(max_length=64, examples=["UTC"]), AfterValidator(_known_zone)]
+
+
+class Address(Input):
+    """Where a company is, as its documents show it."""
+
+    line1: str | None = Field(None, max_length=200, pattern=ONE_LINE)
+    line2: str | None = Field(None, max_length=200, pattern=ONE_LINE)
+    postal_code: str | None = Field(None, max_length=20, pattern=ONE_LINE)
+    city: str | None = Field(None, max_length=100, pattern=ONE_LINE)
+    state: str | None = Field(None, max_length=100, pattern=ONE_LINE)
+    country: str | None = Field(None, pattern="^[A-Z]{2}$", description="As in ISO 3166-1.")
+
+
+class CompanyChange(Input):
+    """What a company is to have instead; what is left out stays as it is."""
+
+    address: Address | None = None
+    tax_id: str | None = Field(None, max_length=50, pattern=ONE_LINE)
+    language: Language = Language.ENGLISH
+    time_zone: TimeZone = "UTC"
 
 
 class CompanyPath(Input):
@@ -41,6 +72,10 @@ class CompanyAnswer(BaseModel):
     name: str
     email: str
     currency: str
+    address: Address | None
+    tax_id: str | None
+    language: str
+    time_zone: str
     created_at: Moment
 
 
@@ -75,6 +110,28 @@ def read_company(path: CompanyPath) -> Response:
         return respond(_shown(company))
 
 
+@routes.patch("/<uuid:company_id>", responses={200: CompanyAnswer})
+@allowed()
+def change_company(path: CompanyPath, body: CompanyChange) -> Response:
+    """Change what documents say of a company: those that are issued from now on."""
+    if Permission.INVOICES_WRITE not in caller().permissions:
+        raise Problem("forbidden", f"This needs the permission {Permission.INVOICES_WRITE}.")
+    return respond(in_transaction(_change, None, path.company_id, body))
+
+
+def _change(session: Session, company_id: UUID, body: CompanyChange) -> dict[str, Any]:
+    company = session.scalar(_ours().where(Company.id == company_id).with_for_update())
+    if company is None:
+        raise Problem("not-found", "No such company.")
+    for name in body.model_fields_set:
+        value = getattr(body, name)
+        if isinstance(value, Address):
+            value = value.model_dump(exclude_none=True)
+        setattr(company, name, value or None)
+    session.flush()
+    return _shown(company)
+
+
 def _ours() -> Select[Any]:
     who = caller()
     ours = select(Company).where(Company.tenant_id == who.tenant_id)
@@ -88,5 +145,9 @@ def _shown(company: Company) -> dict[str, Any]:
         "name": company.name,
         "email": company.email,
         "currency": company.currency,
+        "address": company.address,
+        "tax_id": company.tax_id,
+        "language": company.language,
+        "time_zone": company.time_zone,
         "created_at": company.created_at,
     }

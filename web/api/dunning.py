@@ -48,21 +48,15 @@ from web.api.resuming import ResumeShown
 from web.auth import allowed, caller
 from web.problems import Problem
 from web.routes import Input, Routes, respond
-from web.schemas import Amount, Moment, cause
+from web.schemas import Amount, Moment, cause, whole
 from worker.database import in_transaction, transaction
 
 routes = Routes("dunning", __name__, url_prefix="/api/v1")
 
 
-def _whole(value: Any) -> Any:
-    """Take 24.0 for 24: to a JSON schema both are whole."""
-    is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
-    return int(value) if is_whole else value
-
-
 Hours = Annotated[
     # In this order, or the document loses the bounds.
-    StrictInt, Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H), BeforeValidator(_whole)
+    StrictInt, Field(ge=SHORTEST_DELAY_H, le=LONGEST_DELAY_H), BeforeValidator(whole)
 ]
 
 
@@ -221,7 +215,7 @@ def _told(session: Session, invoice: Invoice) -> dict[str, Any]:
         "coming": [{"at": at, "is_scheduled": at == ahead.next_at} for at in ahead.coming],
         "stopped_because": _stop(invoice, payment, state, last, ahead.against),
         "customer_action": _action(session, invoice, payment, state, last),
-        "attempts": [_attempt(session, attempt, lines) for attempt in attempts],
+        "attempts": _attempts(session, attempts, lines),
     }
 
 
@@ -343,17 +337,26 @@ def _action(
     return {"action": action, "sentence": ACTIONS[action], "resume": resume}
 
 
+def _attempts(
+    session: Session, attempts: Sequence[PaymentAttempt], lines: Sequence[Timeline]
+) -> list[dict[str, Any]]:
+    wanted = {attempt.payment_method_id for attempt in attempts}
+    found = session.scalars(select(PaymentMethod).where(PaymentMethod.id.in_(wanted - {None})))
+    methods = {method.id: method for method in found}
+    return [
+        _attempt(attempt, methods.get(attempt.payment_method_id), lines)  # type: ignore[arg-type]
+        for attempt in attempts
+    ]
+
+
 def _attempt(
-    session: Session, attempt: PaymentAttempt, lines: Sequence[Timeline]
+    attempt: PaymentAttempt, used: PaymentMethod | None, lines: Sequence[Timeline]
 ) -> dict[str, Any]:
-    method = None
-    if attempt.payment_method_id is not None:
-        found = session.get_one(PaymentMethod, attempt.payment_method_id)
-        method = {
-            "payment_method_id": found.id,
-            "brand": found.brand,
-            "last_four": found.last_four,
-        }
+    method = used and {
+        "payment_method_id": used.id,
+        "brand": used.brand,
+        "last_four": used.last_four,
+    }
     line = next((each for each in reversed(lines) if each.attempt_id == attempt.id), None)
     decided = (line.detail or {}) if line else {}
     retry_at = decided.get("retry_at")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from flask import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Row
+from sqlalchemy.orm import Session
 
 from models import overview
 from models.alerts import Severity
 from models.clock import now
-from models.overview import DAYS, Currency, Scope, Sum
+from models.overview import DAYS, Scope, Sum
 from models.tenants import Permission
 from models.transactions import Status
 from web.auth import allowed, caller
 from web.problems import Problem
-from web.routes import Routes, respond
-from web.schemas import Amount, Moment
+from web.routes import Input, Routes, respond
+from web.schemas import Amount, Currency, Moment
+from web.totals import TotalsBase, shown_totals, totals_in, wanted_currency
+from worker.caching import get_or_fetch
 from worker.database import transaction
+from worker.figures import LIFE_S, figures_of
 
 routes = Routes("overview", __name__, url_prefix="/api/v1/overview")
 
@@ -100,8 +105,28 @@ class AlertCounts(BaseModel):
     info: int
 
 
-class OverviewAnswer(BaseModel):
-    """One look. `company_id` is null where it is of all of the tenant's companies."""
+class TotalsAnswer(TotalsBase):
+    """What all currencies come to in one, by the newest rates."""
+
+    due: Amount
+    overdue: Amount
+    paid: MovedAnswer
+    refunded: MovedAnswer
+
+
+class OverviewQuery(Input):
+    """What the totals are told in."""
+
+    currency: Currency | None = Field(
+        None, description="The company's by default; without a company the tenant's choice."
+    )
+
+
+class Figures(BaseModel):
+    """What is summed up from a company's rows, and when that was.
+
+    `company_id` is null where they are those of all of the tenant's companies.
+    """
 
     at: Moment
     company_id: UUID | None
@@ -112,10 +137,18 @@ class OverviewAnswer(BaseModel):
     open_alerts: AlertCounts
 
 
+class OverviewAnswer(Figures):
+    """One look."""
+
+    totals: TotalsAnswer
+
+
 @routes.get("", responses={200: OverviewAnswer})
 @allowed()
-def read_overview() -> Response:
-    """Return sums by currency and counts of what stands where.
+def read_overview(query: OverviewQuery) -> Response:
+    """Return sums by currency, their totals in one, and counts of what stands where.
+
+    A currency without a rate, or with one that is too old, is in no total and is named as missing.
 
     An operator who names no company sees those of all of the tenant's companies.
     """
@@ -125,14 +158,35 @@ def read_overview() -> Response:
             raise Problem("forbidden", f"This needs the permission {permission}.")
     moment = now()
     scope = Scope(who.tenant_id, who.company_in_sight)
-    with transaction(company_id=who.acting_for) as session:
+    figures = _figures(scope, moment).model_dump()
+    with transaction(company_id=scope.company_id) as session:
+        totals = _totals(session, figures["currencies"], query.currency, moment)
+    return respond({**figures, "totals": totals})
+
+
+def _figures(scope: Scope, moment: datetime) -> Figures:
+    """Return a company's figures as they were kept, or else summed up now.
+
+    Those of all companies are summed up each time: a write would have to look for its tenant to
+    make them stale, and in a tenant that is busy they always would be.
+    """
+    if scope.company_id is None:
+        return _summed_up(scope, moment)
+    # What is overdue and what was paid today are others from midnight on.
+    key = figures_of(scope.company_id, "overview", moment.date().isoformat())
+    found = get_or_fetch(key, life_s=LIFE_S, kind=Figures, fetch=lambda: _summed_up(scope, moment))
+    return found or _summed_up(scope, moment)
+
+
+def _summed_up(scope: Scope, moment: datetime) -> Figures:
+    with transaction(company_id=scope.company_id) as session:
         currencies = overview.currencies(session, scope, moment=moment)
         number, soonest = overview.retries(session, scope)
         disputes = overview.disputes(session, scope)
         alerts = overview.alerts(session, scope)
-        body = {
+        found: dict[str, Any] = {
             "at": moment,
-            "company_id": who.acting_for,
+            "company_id": scope.company_id,
             "currencies": [_currency(name, each, moment) for name, each in currencies.items()],
             "payments": overview.payments(session, scope),
             "retries": {"number": number, "soonest": [_retry(each) for each in soonest]},
@@ -145,10 +199,36 @@ def read_overview() -> Response:
                 **{str(severity): alerts[severity] for severity in Severity},
             },
         }
-    return respond(body)
+    return Figures.model_validate(found)
 
 
-def _currency(name: str, sums: Currency, moment: datetime) -> dict[str, Any]:
+def _totals(
+    session: Session, shown: Sequence[Mapping[str, Any]], named: str | None, moment: datetime
+) -> dict[str, Any]:
+    """Return what the sums that are shown by currency come to in one."""
+    sums = {
+        each["currency"]: {
+            "due": Decimal(each["due"]["amount"]),
+            "overdue": Decimal(each["overdue"]["amount"]),
+            **{f"paid {span}": Decimal(amount) for span, amount in each["paid"].items()},
+            **{f"refunded {span}": Decimal(amount) for span, amount in each["refunded"].items()},
+        }
+        for each in shown
+    }
+    to = wanted_currency(session, named)
+    spans = tuple(MovedAnswer.model_fields)
+    moved = [f"{name} {span}" for name in ("paid", "refunded") for span in spans]
+    found = totals_in(session, to, sums, names=("due", "overdue", *moved), moment=moment)
+    return {
+        **shown_totals(found),
+        "due": found.amounts["due"],
+        "overdue": found.amounts["overdue"],
+        "paid": {span: found.amounts[f"paid {span}"] for span in spans},
+        "refunded": {span: found.amounts[f"refunded {span}"] for span in spans},
+    }
+
+
+def _currency(name: str, sums: overview.Currency, moment: datetime) -> dict[str, Any]:
     first, today = overview.first_day(moment), moment.date()
     days = [first + timedelta(days=number) for number in range(DAYS)]
     return {

@@ -206,7 +206,7 @@ def _begin(
         raise invalid("token", f"is not {told}")
     method = PaymentMethod(
         company_id=caller().company_id,
-        user_id=caller().user_id,
+        user_id=caller().person,
         type=kind,
         provider=provider,
         token=body.token,

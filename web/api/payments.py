@@ -14,14 +14,15 @@ from sqlalchemy.orm import Session
 from models import cards, dunning, invoices, search
 from models.cards import Declines
 from models.clock import now
+from models.collection import open_payment
 from models.invoices import Invoice, InvoiceStatus
 from models.methods import PaymentMethod, default_method
 from models.money import InvalidAmount, UnsupportedCurrency, amount_of
 from models.outbox import enqueue
 from models.tenants import Permission
-from models.timeline import note
 from models.transactions import (
     KEEP_METHOD,
+    RETURN_URL,
     AttemptStatus,
     Dunning,
     Provider,
@@ -46,7 +47,7 @@ from web.schemas import (
     Search,
     cause,
 )
-from worker import replies
+from worker import portal, replies
 from worker.breaker import breaker_of
 from worker.database import error_number, transaction
 from worker.settings import settings
@@ -197,36 +198,41 @@ def create_intent(session: Session, body: NewIntent) -> Begun:
     invoice = _payable_invoice(session, body)
     method = _method(session, body)
     provider = _provider(body, method)
-    payment = Transaction(
-        company_id=caller().company_id,
-        invoice_id=invoice.id,
-        user_id=caller().user_id,
-        amount=_amount(body, invoice, provider),
-        currency=invoice.currency,
-        payment_method=provider,
-        payment_method_id=method.id if method else None,
-        off_session=body.off_session,
-    )
-    if body.save_method:
-        payment.details = {KEEP_METHOD: True}
+    amount = _amount(body, invoice, provider)
     # Read now: an error of the flush takes the row's values away.
     invoice_id = invoice.id
     refuse_second(session, invoice_id)
-    session.add(payment)
     try:
-        session.flush()
+        payment = open_payment(
+            session,
+            invoice,
+            amount=amount,
+            provider=provider,
+            method=method,
+            off_session=body.off_session,
+            because=cause("asked for"),
+            user_id=caller().person,
+            details=_details(body),
+        )
     except IntegrityError as error:
         if error_number(error) != DUPLICATE:
             raise
         with transaction(company_id=caller().company_id) as another:
             refuse_second(another, invoice_id)
         raise unavailable("Another payment of the invoice has just ended.") from None
-    note(session, payment, what="begun", because=cause(f"{payment.money} asked for"))
     reply_key = replies.new_key()
     enqueue(session, "payments.charge", transaction_id=payment.id, reply=reply_key)
     # Nobody is kept waiting for a provider that is known to be away.
     is_away = breaker_of(payment.payment_method).is_open()
     return Begun(payment.id, None if is_away else reply_key)
+
+
+def _details(body: NewIntent) -> dict[str, Any] | None:
+    details: dict[str, Any] = {KEEP_METHOD: True} if body.save_method else {}
+    if caller().person is None:
+        # Whoever came by a link goes on where they came from.
+        details[RETURN_URL] = portal.return_url()
+    return details or None
 
 
 @routes.get("/<uuid:transaction_id>", responses={200: PaymentRead})

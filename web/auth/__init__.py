@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from web.auth.guard import Caller, Guard, allowed, caller, guard_of, public
+from web.auth.guard import Caller, Guard, allowed, caller, guard_of, public, visiting
 
-__all__ = ["Caller", "Guard", "allowed", "caller", "guard_of", "public"]
+__all__ = ["Caller", "Guard", "allowed", "caller", "guard_of", "public", "visiting"]

@@ -19,7 +19,7 @@ from flask import Flask, current_app, g, request
 from sqlalchemy import select
 
 from models.tenants import Company, Permission, Role
-from web.auth import cookies, tokens
+from web.auth import cookies, tokens, visits
 from web.limits import hit_company_limit
 from web.problems import Problem
 from worker import sessions, telemetry
@@ -29,27 +29,51 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _MARK = "__guard__"
 COMPANY_HEADER = "X-Company-Id"
+# What an operator may do without naming a company: the catalogue is the tenant's.
+OF_THE_TENANT = frozenset(
+    {Permission.OPERATIONS, Permission.CATALOGUE_WRITE, Permission.MODULES_READ}
+)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What a view asks for. Public: nothing. No permission: any user who is signed in."""
+    """What a view asks for. Public: nothing. No permission: any user who is signed in.
+
+    Attributes:
+        is_visit: it is for who came by a link to the portal, and for nobody else.
+        is_whole: that link must be to the company's own portal.
+    """
 
     permission: Permission | None = None
     is_public: bool = False
+    is_visit: bool = False
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes this request, for which company, and until when they are signed in."""
+    """Who makes this request, for which company, and until when they are signed in.
 
-    user_id: UUID
+    Attributes:
+        person: None for whoever came by a link to the portal, who is no user.
+        invoice_id: the one invoice that such a link lets in to.
+    """
+
+    person: UUID | None
     session_id: UUID
     tenant_id: UUID
     role: Role
     permissions: frozenset[Permission]
     acting_for: UUID | None
     expires_at: float
+    invoice_id: UUID | None = None
+
+    @property
+    def user_id(self) -> UUID:
+        """Return the user; 403 for whoever is none."""
+        if self.person is None:
+            raise Problem("forbidden", "This is for users.")
+        return self.person
 
     @property
     def company_id(self) -> UUID:
@@ -86,6 +110,14 @@ def allowed(permission: Permission | None = None) -> Callable[[View], View]:
 def public(view: View) -> View:
     """Let in everybody."""
     return _marked(Guard(is_public=True))(view)
+
+
+def visiting(*, whole: bool = False) -> Callable[[View], View]:
+    """Let in who came by a link to the portal; with `whole` none to a single invoice.
+
+    The address has the `visit_id`; of an `invoice_id` in it only theirs is found.
+    """
+    return _marked(Guard(is_visit=True, is_whole=whole))
 
 
 def _marked(guard: Guard) -> Callable[[View], View]:
@@ -127,14 +159,41 @@ def _check() -> None:
         raise RuntimeError(f"{request.endpoint} has no guard")
     if guard.is_public:
         return
+    if guard.is_visit:
+        g.caller = _visitor(guard)
+        return
     g.caller = who = _authenticate()
     telemetry.note(user_id=who.user_id, company_id=who.acting_for)
     hit_company_limit(_counted(who))
     if guard.permission is not None:
         if guard.permission not in who.permissions:
             raise Problem("forbidden", f"This needs the permission {guard.permission}.")
-        if guard.permission is not Permission.OPERATIONS:
+        if guard.permission not in OF_THE_TENANT:
             _ = who.company_id  # every other permission is about some company
+
+
+def _visitor(guard: Guard) -> Caller:
+    """Return who comes by a link, as if they were somebody who may do what the link lets them."""
+    asked = request.view_args or {}
+    visit = visits.entered(asked["visit_id"])
+    link = visit.link
+    if link.invoice_id is not None and (
+        guard.is_whole or asked.get("invoice_id", link.invoice_id) != link.invoice_id
+    ):
+        raise Problem("not-found")
+    with transaction() as session:
+        company = session.get_one(Company, link.company_id)
+    telemetry.note(company_id=company.id)
+    return Caller(
+        person=None,
+        session_id=visit.id,
+        tenant_id=company.tenant_id,
+        role=Role.MEMBER,
+        permissions=frozenset(),
+        acting_for=company.id,
+        expires_at=visit.ends_at.timestamp(),
+        invoice_id=link.invoice_id,
+    )
 
 
 def _counted(who: Caller) -> UUID:
@@ -166,7 +225,7 @@ def _caller_by(token: str) -> Caller:
     if alive is None:
         raise SessionEnded
     return Caller(
-        user_id=claims.user_id,
+        person=claims.user_id,
         session_id=claims.session_id,
         tenant_id=alive.tenant_id,
         role=alive.role,

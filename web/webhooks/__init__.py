@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from web.webhooks.door import Door
 from web.webhooks.paypal import receive_paypal
+from web.webhooks.sendgrid import receive_sendgrid
 from web.webhooks.stripe import PATH, SIGNATURE, receive_stripe, take
 from worker import telemetry
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
 blueprint.post("/stripe")(receive_stripe)
 blueprint.post("/paypal")(receive_paypal)
+blueprint.post("/sendgrid")(receive_sendgrid)
 
 
 def in_front_of(app: WSGIApplication) -> WSGIApplication:

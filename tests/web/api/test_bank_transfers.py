@@ -14,6 +14,7 @@ from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
 from models.ledger import Account, LedgerEntry
 from models.outbox import Owed
+from models.tenants import Company
 from models.timeline import history
 from models.transactions import Dunning, Status, Transaction
 from tests.factories import make_company, make_invoice, make_payment
@@ -93,13 +94,30 @@ def test_a_transfer_pays_the_invoice_at_once(record, ours, staff, invoice_id):
     with transaction(company_id=ours.company_id) as session:
         payment = session.scalars(select(Transaction)).one()
         lines = [line for line in history(session, [payment.id]) if line.became]
-        [owed] = session.scalars(select(Owed).where(Owed.company_id == ours.company_id))
+        told = select(Owed).where(Owed.company_id == ours.company_id)
+        [owed] = session.scalars(told.where(Owed.task != "notifications.notify"))
     assert [(line.became, line.user_id) for line in lines] == [("succeeded", staff.user_id)]
     assert (owed.task, [one["type"] for one in owed.arguments["events"]]) == (
         "events.publish",
         ["payment.succeeded", "invoice.paid"],
     )
     assert broken(payment.id, invoice_id) == []
+
+
+def test_the_company_has_a_receipt_for_each_transfer(record, ours, invoice_id):
+    with transaction() as session:
+        session.get_one(Company, ours.company_id).time_zone = "Pacific/Kiritimati"
+    record(invoice_id, amount="30")
+    record(invoice_id, amount="70", reference="2")
+    with transaction(company_id=ours.company_id) as session:
+        query = select(Owed).where(
+            Owed.company_id == ours.company_id, Owed.task == "notifications.notify"
+        )
+        owed = [row.arguments for row in session.scalars(query.order_by(Owed.id))]
+    assert [one["template"] for one in owed] == ["payment_succeeded"] * 2
+    assert [one["told"]["amount"] for one in owed] == ["30.00", "70.00"]
+    # The day that it came on, where the company is.
+    assert owed[0]["told"]["paid_at"] == "2026-11-20T12:00:00+14:00"
 
 
 def test_an_invoice_is_paid_by_several_transfers_and_never_too_much(record, ours, invoice_id):
@@ -275,10 +293,10 @@ def test_what_an_operator_sends_back_is_a_refund_without_a_provider(send, ours, 
     answer = send(f"{PAYMENTS}/{recorded}/refund", {"amount": 40, "notes": "sent by hand"})
     assert (answer.status_code, answer.json["status"]) == (201, "succeeded")
     problem_of(send(f"{PAYMENTS}/{recorded}/refund", {"amount": 61}), 422, "invalid")
-    assert balances(ours) == {"bank": 60, "refunds": 40, "revenue": -100}
+    assert balances(ours) == {"bank": 60, "revenue": -60}
     with transaction(company_id=ours.company_id) as session:
         tasks = session.scalars(select(Owed.task).where(Owed.company_id == ours.company_id))
-        assert set(tasks) == {"events.publish"}
+        assert set(tasks) == {"events.publish", "notifications.notify"}
         payment = session.scalars(select(Transaction)).one()
     assert (payment.status, payment.amount_refunded) == ("partially_refunded", 40)
     assert broken(recorded, payment.invoice_id) == []

@@ -259,7 +259,7 @@ def test_the_timeline_tells_what_happened_and_what_caused_it(system, owner):
     system.wait_until(lambda: events <= {line["why"] for line in lines()})
     told = [(line["subject"], line["what"], line["became"]) for line in lines()]
     for expected in [
-        ("invoice", "issued", None),
+        ("invoice", "move", "open"),
         ("transaction", "begun", None),
         ("transaction", "move", "processing"),
         ("transaction", "answer", None),

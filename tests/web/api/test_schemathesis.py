@@ -1,6 +1,6 @@
 """Requests made up from the OpenAPI document: no 500, and every answer is as it is described.
 
-PAYBEAT_FUZZ_EXAMPLES says how many an operation; a handful by default.
+A handful an operation; with PAYBEAT_FUZZ_EXAMPLES that many, and every limit of every field too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import os
 import hypothesis
 import pytest
 import schemathesis
-from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import (
+    missing_required_header,
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 
 from tests.client import Client
 from tests.system import System
@@ -20,7 +25,8 @@ from web.app import create_app
 from web.openapi import document
 from worker.settings import settings
 
-EXAMPLES = int(os.environ.get("PAYBEAT_FUZZ_EXAMPLES", "8"))
+IS_LONG = "PAYBEAT_FUZZ_EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("PAYBEAT_FUZZ_EXAMPLES", "3"))
 
 
 class Objects:
@@ -53,13 +59,23 @@ def objects(shared_system: System) -> Objects:
         return Objects(shared_system)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_settings():
-    """What the document was made with at collection is nobody's settings."""
+@pytest.fixture(scope="module")
+def described(migrated):
+    """The document. Made here: each process of a run collects all tests, and one runs these."""
+    phases = {"coverage": {"enabled": IS_LONG}}
+    config = SchemathesisConfig.from_dict({"phases": phases})
+    found = schemathesis.openapi.from_dict(document(create_app()), config=config)
     settings.cache_clear()
+    return found
 
 
-schema = schemathesis.openapi.from_dict(document(create_app()))
+@pytest.fixture(autouse=True)
+def _name(request):
+    """Schemathesis 4.32 looks for a test's name where pytest had it before 9.2."""
+    request.node._nodeid = request.node.nodeid
+
+
+schema = schemathesis.pytest.from_fixture("described")
 
 
 # What was put in may go with the rest or not: only the answer is judged.
@@ -74,8 +90,13 @@ LIMITS = hypothesis.settings(
 def test_every_answer_is_as_it_is_described(case, objects, shared_system):
     # A made-up company would be the end of every request.
     case.headers.pop("X-Company-Id", None)
-    # What a body means (a token, a password, a sum) is more than a schema can say.
-    excluded = [positive_data_acceptance] if case.method == "POST" else None
+    # What a body means (a token, a password, a sum) is more than a schema can say; so is how many
+    # decimals an amount may have, and which keys and time zones there are.
+    is_more = case.method in {"POST", "PATCH", "DELETE"} or case.path == "/api/v1/fx/convert"
+    excluded = [positive_data_acceptance] if is_more else []
+    if case.path.endswith("/webhooks/sendgrid"):
+        # It is not there where mail goes another way, as it does here.
+        excluded.append(missing_required_header)
     send(case, objects, shared_system, excluded_checks=excluded)
 
 
