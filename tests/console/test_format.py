@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -76,3 +78,21 @@ def test_times_are_told_by_how_far_they_are(bench, seconds, text):
 )
 def test_lengths_of_time_have_two_units_at_most(bench, seconds, text):
     assert told(bench, f"f.duration({seconds})") == text
+
+
+def test_figures_are_written_as_the_reader_prefers(bench):
+    amounts, times = "f.money('1234.5', 'INR')", "f.dateTime('2026-11-23T20:00:00Z')"
+    for preferred, text in (
+        ({"language": "de", "currencyDisplay": "code"}, "1.234,50 INR"),
+        ({"language": "en", "currencyDisplay": "name"}, "1,234.50 Indian rupees"),
+        ({}, "₹1,234.50"),
+    ):
+        assert told(bench, f"(f.writeAs({preferred}), {amounts})") == text
+    for preferred, text in (
+        ({"timeZone": "Asia/Kolkata"}, "24 Nov 2026, 01:30:00"),
+        ({"timeZone": "Nobody/Knows", "language": None}, "23 Nov 2026, 21:00:00"),
+    ):
+        assert told(bench, f"(f.writeAs({json.dumps(preferred)}), {times})") == text
+    bare = "(f.writeAs({timeZone: 'America/New_York'}), f.date('2026-11-23'))"
+    assert told(bench, bare) == "23 Nov 2026"
+    assert told(bench, f"(f.writeAs({{}}), {amounts})") == "₹1,234.50"

@@ -143,6 +143,8 @@ def test_every_view_of_an_operator_is_for_everybody(console, till):
         ("reviews", "/operations/reviews", "Nothing needs a review"),
         ("events", "/operations/events", "payment_intent"),
         ("event", f"/operations/events/{event['id']}", "Provider's id"),
+        ("mails", "/operations/mails", "Usage alert"),
+        ("imports", "/operations/imports", "Import customers"),
         ("book", "/operations/invariants", "Every sentence holds."),
         ("companies", "/companies", "A company"),
     ):

@@ -55,6 +55,22 @@ def test_colours_are_chosen_and_kept(console):
     expect(page.get_by_role("button", name="Colours: Light")).to_be_visible()
 
 
+def test_the_page_is_as_its_reader_prefers_wherever_they_sign_in(console):
+    owner = console.owner()
+    chosen = {"theme": "dark", "time_zone": "Pacific/Kiritimati", "language": "de"}
+    assert owner.send("PATCH", "/api/v1/me/preferences", body=chosen).status == 200
+    page = console.open()
+    expect(page.get_by_role("button", name="Colours: Dark")).to_be_visible()
+    written = """async () => {
+        const f = await import("/console/static/js/format.js");
+        return f.dateTime("2026-11-23T20:00:00Z");
+    }"""
+    assert page.evaluate(written) == "24.11.2026, 10:00:00"
+    with page.expect_response(lambda told: told.request.method == "PATCH"):
+        page.get_by_role("button", name="Colours: Dark").click()
+    assert owner.get("/api/v1/me/preferences").body["theme"] == "system"
+
+
 def test_on_a_phone_the_menu_opens_and_closes_and_nothing_is_cut_off(console):
     console.owner()
     page = console.open()

@@ -6,12 +6,12 @@ The page never sees its token: `POST /console/session` puts it into a cookie (we
 from __future__ import annotations
 
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from web import files
 from web.api import auth
 from web.auth import cookies, public, tokens
 from web.console import places
@@ -22,12 +22,6 @@ from worker import sessions
 routes = Blueprint("console", __name__)
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 PAGE = "index.html"
 
 
@@ -94,23 +88,4 @@ def _is_person() -> bool:
 
 
 def _file(name: str) -> Response:
-    content_type = TYPES.get(PurePosixPath(name).suffix)
-    path = FOLDER / name
-    if content_type is None or not _is_part(path):
-        raise Problem("not-found")
-    content = path.read_bytes()
-    answer = Response(content, content_type=content_type)
-    # A worker has the policy of its own script's answer, not of the page.
-    answer.headers["Content-Security-Policy"] = places.policy()
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.set_etag(sha256(content).hexdigest()[:32])
-    answer.make_conditional(request)
-    return answer
-
-
-def _is_part(path: Path) -> bool:
-    try:
-        return path.is_file() and path.resolve().is_relative_to(FOLDER.resolve())
-    except (OSError, ValueError):
-        # A name that no file can have: too long, or with a zero byte.
-        return False
+    return files.serve(FOLDER, name, policy=places.policy())

@@ -10,7 +10,7 @@ from web import hosts
 from web.api import relay
 from worker.settings import settings
 
-PROVIDERS = ("stripe.com", "paypal.com")
+PROVIDERS = ("stripe.com", "paypal.com", "sendgrid.com")
 
 
 def neighbours() -> dict[str, Any]:
@@ -32,8 +32,14 @@ def stand_ins() -> dict[str, str | None] | None:
     found = {
         "stripe": _unless_real(settings().stripe_api_base),
         "paypal": _unless_real(settings().paypal_api_base),
+        "mail": _unless_real(_mail_base()),
     }
     return found if any(found.values()) else None
+
+
+def _mail_base() -> str:
+    """Return where letters go, if it is another place than SendGrid's own."""
+    return settings().sendgrid_api_base if settings().mail_provider == "sendgrid" else ""
 
 
 def flower_url() -> str | None:

@@ -97,6 +97,7 @@ export function newAct() {
  * @property {Act} [act] for what changes something; one is made where none is given
  * @property {number} [waitS] ask the server to wait for the worker this long (Prefer: wait)
  * @property {Record<string, string>} [headers]
+ * @property {boolean} [isFile] the answer is a document
  */
 
 /** @type {{who: string, companyId: string | null, onSignedOut: () => void}} */
@@ -121,6 +122,8 @@ export function whenSignedOut(/** @type {() => void} */ hear) {
 export const api = {
   /** @param {string} path @param {Options} [options] @returns {Promise<any>} */
   get: (path, options) => send("GET", path, undefined, options),
+  /** @param {string} path @param {Options} [options] @returns {Promise<Blob>} */
+  file: (path, options) => send("GET", path, undefined, { ...options, isFile: true }),
   /** @param {string} path @param {any} [body] @param {Options} [options] @returns {Promise<any>} */
   post: (path, body, options) => send("POST", path, body ?? {}, options),
   /** @param {string} path @param {any} [body] @param {Options} [options] @returns {Promise<any>} */
@@ -164,7 +167,7 @@ async function send(method, path, body, options = {}) {
   const init = {
     method,
     headers: headersOf(body, act, options),
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
     signal: options.signal,
     credentials: /** @type {const} */ ("same-origin"),
     redirect: /** @type {const} */ ("error"),
@@ -173,7 +176,7 @@ async function send(method, path, body, options = {}) {
   const waits = method === "GET" ? [] : RETRY_AFTER_MS;
   for (const waitMs of waits) {
     try {
-      return await sendOnce(url, init);
+      return await sendOnce(url, init, options);
     } catch (error) {
       if (!(error instanceof NetworkError) || !navigator.onLine) {
         throw error;
@@ -185,11 +188,11 @@ async function send(method, path, body, options = {}) {
       }
     }
   }
-  return sendOnce(url, init);
+  return sendOnce(url, init, options);
 }
 
-/** @param {string} url @param {RequestInit} init */
-async function sendOnce(url, init) {
+/** @param {string} url @param {RequestInit} init @param {Options} options */
+async function sendOnce(url, init, options) {
   let answer;
   try {
     answer = await fetch(url, init);
@@ -199,15 +202,15 @@ async function sendOnce(url, init) {
     }
     throw new NetworkError();
   }
-  return read(answer, url, init);
+  return read(answer, url, init, options);
 }
 
-/** @param {Response} answer @param {string} url @param {RequestInit} init */
-async function read(answer, url, init) {
+/** @param {Response} answer @param {string} url @param {RequestInit} init @param {Options} options */
+async function read(answer, url, init, { isFile = false }) {
   let body = null;
   if (answer.status !== 204) {
     try {
-      body = await answer.json();
+      body = await (isFile && answer.ok ? answer.blob() : answer.json());
     } catch (error) {
       if (init.signal?.aborted) {
         throw error;
@@ -250,9 +253,9 @@ function urlOf(path, query) {
 /** @param {any} body @param {Act | null} act @param {Options} options */
 function headersOf(body, act, options) {
   /** @type {Record<string, string>} */
-  const headers = { Accept: "application/json, application/problem+json", ...options.headers };
+  const headers = { Accept: options.isFile ? "application/pdf, application/problem+json" : "application/json, application/problem+json", ...options.headers };
   if (body !== undefined) {
-    headers["Content-Type"] = "application/json";
+    headers["Content-Type"] = body instanceof Blob ? "text/csv" : "application/json";
   }
   if (act) {
     headers["Idempotency-Key"] = act.keyFor(body);

@@ -8,6 +8,7 @@ import { store } from "./store.js";
 import { field, formOf, input } from "./ui/forms.js";
 import { icon } from "./ui/icons.js";
 import { empty, failed, loading, shown } from "./ui/states.js";
+import { billingsPanel } from "./views/billings.js";
 
 const TYPING_MS = 250;
 
@@ -30,7 +31,7 @@ export function door(view) {
   if (view.permission && !can(view.permission)) {
     return forbidden;
   }
-  return view.needsCompany && companyId() === null ? companies : null;
+  return view.needsCompany && companyId() === null ? chooser : null;
 }
 
 /** @type {import("./router.js").View} */
@@ -86,7 +87,7 @@ function demoHint() {
 }
 
 /**
- * An operator acts for one company at a time.
+ * All of the tenant's companies: which to act for, and what each was billed.
  *
  * @type {import("./router.js").View}
  */
@@ -95,6 +96,28 @@ export const companies = {
   title: "Companies",
   nav: { label: "Companies", icon: "company" },
   permission: "operations",
+  show(context) {
+    const chosen = chooser.show(context);
+    const billings = billingsPanel(context);
+    chosen.node.append(billings.node);
+    return {
+      node: chosen.node,
+      stop() {
+        chosen.stop?.();
+        billings.stop();
+      },
+    };
+  },
+};
+
+/**
+ * An operator acts for one company at a time.
+ *
+ * @type {import("./router.js").View}
+ */
+const chooser = {
+  path: "",
+  title: "Companies",
   show() {
     const list = h("div", { class: "choices" });
     const search = input({ type: "search", name: "search", placeholder: "How its name begins" });

@@ -36,10 +36,11 @@ const ABOUT_PAYMENTS = [["payments"], ["overview"], ["invoices"], ["health"], ["
  */
 const TOUCHES = {
   "payment.": [...ABOUT_PAYMENTS, ["payment-methods"], ["reviews"], ["dead-letters"]],
-  "invoice.": [["invoices"], ["overview"], ["payments"], ["disputes"]],
+  "invoice.": [["invoices"], ["subscriptions"], ["overview"], ["payments"], ["disputes"]],
   "module.": [["subscriptions"], ["overview"], ["modules"]],
+  "import.": [["imports"], ["overview"]],
   "user.": [["presence"]],
-  "system.": [["alerts"], ["dead-letters"], ["reviews"], ["health"], ["overview"], ["disputes"]],
+  "system.": [["alerts"], ["dead-letters"], ["reviews"], ["health"], ["overview"], ["disputes"], ["endpoints"]],
 };
 
 /** Return the keys that an event of this type touches. */

@@ -27,6 +27,38 @@ const JUST_NOW_S = 5;
 const formats = new Map();
 
 /**
+ * What the reader prefers; what is not said is the browser's.
+ *
+ * @type {{language?: string | null, timeZone?: string | null, currencyDisplay?: any}}
+ */
+let wanted = {};
+
+/** Write as this reader prefers from now on. */
+export function writeAs(/** @type {typeof wanted} */ preferred) {
+  wanted = { ...preferred, timeZone: isKnown(preferred.timeZone) ? preferred.timeZone : null };
+  formats.clear();
+}
+
+/** The server may know a zone that this browser does not. */
+function isKnown(/** @type {string | null | undefined} */ timeZone) {
+  try {
+    return Boolean(new Intl.DateTimeFormat("en", { timeZone: timeZone ?? "UTC" }));
+  } catch {
+    return false;
+  }
+}
+
+/** The browser's own kind of the language, where it is the same one: en-GB for en. */
+function locale() {
+  const { language } = wanted;
+  return language && !navigator.language.startsWith(language) ? language : navigator.language;
+}
+
+function zoned() {
+  return wanted.timeZone ?? undefined;
+}
+
+/**
  * A format is dear to make and cheap to use.
  *
  * @template T
@@ -35,7 +67,7 @@ const formats = new Map();
  * @returns {T}
  */
 function kept(name, make) {
-  const id = `${navigator.language} ${name}`;
+  const id = `${locale()} ${name}`;
   if (!formats.has(id)) {
     formats.set(id, make());
   }
@@ -57,9 +89,10 @@ export function money(amount, currency) {
 /** A code that Intl does not take is put in front of a plain number. */
 function currencyFormat(/** @type {string} */ currency) {
   try {
-    return new Intl.NumberFormat(navigator.language, { style: "currency", currency });
+    const { currencyDisplay = "symbol" } = wanted;
+    return new Intl.NumberFormat(locale(), { style: "currency", currency, currencyDisplay });
   } catch {
-    const plain = new Intl.NumberFormat(navigator.language, { minimumFractionDigits: 2 });
+    const plain = new Intl.NumberFormat(locale(), { minimumFractionDigits: 2 });
     return { format: (/** @type {any} */ amount) => `${currency} ${plain.format(amount)}` };
   }
 }
@@ -113,15 +146,15 @@ function pointed(total, digits) {
 
 /** Return a count: 12,345. */
 export function count(/** @type {number | string} */ value) {
-  return kept("count", () => new Intl.NumberFormat(navigator.language)).format(
+  return kept("count", () => new Intl.NumberFormat(locale())).format(
     /** @type {any} */ (value),
   );
 }
 
 /** Return the moment in full: date and time with seconds. */
 export function dateTime(/** @type {string | number | Date} */ at) {
-  const options = /** @type {const} */ ({ dateStyle: "medium", timeStyle: "medium" });
-  return kept("dateTime", () => new Intl.DateTimeFormat(navigator.language, options)).format(
+  const options = /** @type {const} */ ({ dateStyle: "medium", timeStyle: "medium", timeZone: zoned() });
+  return kept("dateTime", () => new Intl.DateTimeFormat(locale(), options)).format(
     new Date(at),
   );
 }
@@ -129,17 +162,17 @@ export function dateTime(/** @type {string | number | Date} */ at) {
 /** Return the day. A bare date such as "2026-12-31" is that day in every time zone. */
 export function date(/** @type {string | number | Date} */ at) {
   const isBare = typeof at === "string" && at.length === "2026-12-31".length;
-  const zone = isBare ? "UTC" : undefined;
+  const zone = isBare ? "UTC" : zoned();
   const options = /** @type {const} */ ({ dateStyle: "medium", timeZone: zone });
-  return kept(`date ${zone}`, () => new Intl.DateTimeFormat(navigator.language, options)).format(
+  return kept(`date ${zone}`, () => new Intl.DateTimeFormat(locale(), options)).format(
     new Date(at),
   );
 }
 
 /** Return the time of the day: 14:05:09. */
 export function timeOfDay(/** @type {string | number | Date} */ at) {
-  const options = /** @type {const} */ ({ timeStyle: "medium" });
-  return kept("timeOfDay", () => new Intl.DateTimeFormat(navigator.language, options)).format(
+  const options = /** @type {const} */ ({ timeStyle: "medium", timeZone: zoned() });
+  return kept("timeOfDay", () => new Intl.DateTimeFormat(locale(), options)).format(
     new Date(at),
   );
 }
@@ -155,7 +188,7 @@ export function relative(/** @type {string | number | Date} */ at, now = serverN
     UNITS.find(([below]) => size < below)
   );
   const options = /** @type {const} */ ({ numeric: "auto" });
-  const format = kept("relative", () => new Intl.RelativeTimeFormat(navigator.language, options));
+  const format = kept("relative", () => new Intl.RelativeTimeFormat(locale(), options));
   return format.format(Math.round(seconds / length), unit);
 }
 
@@ -243,6 +276,9 @@ const STATUSES = {
   requires_action: ["Needs the customer", "warn"],
   succeeded: ["Succeeded", "good"],
   failed: ["Failed", "bad"],
+  bounced: ["Bounced", "bad"],
+  dropped: ["Dropped", "bad"],
+  complained: ["Complained of", "bad"],
   canceled: ["Canceled", "calm"],
   partially_refunded: ["Partly refunded", "calm"],
   refunded: ["Refunded", "calm"],
@@ -264,6 +300,9 @@ const STATUSES = {
   dead: ["Dead", "bad"],
   owed: ["Owed", "busy"],
   active: ["Active", "good"],
+  trialing: ["In its trial", "busy"],
+  past_due: ["Past due", "bad"],
+  unpaid: ["Unpaid", "bad"],
   expired: ["Expired", "calm"],
   received: ["Received", "busy"],
   processed: ["Processed", "good"],
@@ -282,6 +321,10 @@ const STATUSES = {
   exhausted: ["Exhausted", "bad"],
   in_review: ["In review", "warn"],
   cleared: ["Cleared", "good"],
+  enabled: ["Enabled", "good"],
+  disabled: ["Disabled", "warn"],
+  delivering: ["Being sent", "busy"],
+  delivered: ["Delivered", "good"],
   completed: ["Completed", "good"],
   refused: ["Refused", "bad"],
   warning_needs_response: ["Inquiry, needs a response", "warn"],

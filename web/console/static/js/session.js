@@ -5,6 +5,7 @@
 import { untilItGoes } from "./again.js";
 import { ApiError, actAs, api, whenSignedOut } from "./api.js";
 import { readConfig } from "./config.js";
+import { forgetPreferences, usePreferences } from "./preferences.js";
 import { clear } from "./query.js";
 import { store } from "./store.js";
 
@@ -72,7 +73,9 @@ export async function startSession() {
 export const find = untilItGoes(async () => {
   try {
     await readConfig();
-    enter(await api.get("/auth/me"));
+    const user = await api.get("/auth/me");
+    await usePreferences();
+    enter(user);
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) {
       leave();
@@ -89,6 +92,7 @@ export const find = untilItGoes(async () => {
 /** Sign in; an ApiError says why not. */
 export async function signIn(/** @type {string} */ email, /** @type {string} */ password) {
   const user = await api.post(SESSION, { email, password });
+  await usePreferences();
   enter(user);
   tabs?.postMessage({ type: "in", userId: user.id });
 }
@@ -141,6 +145,7 @@ function enter(/** @type {User} */ user) {
 function leave() {
   sessionStorage.removeItem(COMPANY);
   actAs(null, null);
+  forgetPreferences();
   clear();
   store.set({ session: { status: "out", user: null, company: null }, feed: [] });
 }

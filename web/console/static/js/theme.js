@@ -10,7 +10,7 @@ export function theme() {
 }
 
 /** Choose, here and in other tabs. */
-function setTheme(/** @type {string} */ chosen) {
+export function setTheme(/** @type {string} */ chosen) {
   localStorage.setItem(KEY, chosen);
   apply();
 }

@@ -2,6 +2,7 @@
 
 import { h, replace } from "../dom.js";
 import { askForWishes } from "../notices.js";
+import { keepTheme } from "../preferences.js";
 import { statusInWords } from "../relay/client.js";
 import { href } from "../router.js";
 import { can, session, signOut } from "../session.js";
@@ -88,7 +89,10 @@ function accountOf() {
       "aria-label": `Colours: ${words}`,
       title: `Colours: ${words}`,
       onClick: () => {
-        nextTheme();
+        const next = nextTheme();
+        if (session().status === "in") {
+          void keepTheme(next);
+        }
         replace(/** @type {HTMLElement} */ (document.getElementById("account")), accountOf());
         document.getElementById("theme")?.focus();
       },

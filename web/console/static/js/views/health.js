@@ -12,6 +12,7 @@ import { icon } from "../ui/icons.js";
 import { empty, shown } from "../ui/states.js";
 import { table } from "../ui/table.js";
 import { button, heading, panel, redrawn } from "./parts.js";
+import { ratesPanel } from "./rates.js";
 import { named } from "./words.js";
 
 // No event tells of what only grows or heals by itself.
@@ -45,6 +46,7 @@ export default {
     const ready = query(["health", "ready"], ({ signal }) => readiness(signal));
     const queues = query(["health", "queues"], ({ signal }) => api.get("/operations/queues", { signal }));
     const rows = queuesTable();
+    const rates = ratesPanel();
     const drawParts = redrawn(parts, drawnParts);
     const drawProviders = redrawn(providers, drawnProviders);
     const drawRelay = () => replace(relay, drawnRelay(store.get().relay));
@@ -57,12 +59,14 @@ export default {
         }
       }),
       store.subscribe((all) => all.relay, drawRelay),
+      rates.stop,
     ];
     if (can("operations")) {
       stops.push(watch(queues, (result) => rows.show(result)));
     }
     const again = () => {
       void ready.refetch();
+      rates.again();
       if (can("operations")) {
         void queues.refetch();
       }
@@ -77,7 +81,7 @@ export default {
       null,
       heading("Health", [flower, button("refresh", "Look again", again)]),
       state,
-      h("div", { class: "stack" }, panel("What it stands on", parts), panel("Providers", providers), panel("This page's connection", relay), can("operations") ? rows.node : null),
+      h("div", { class: "stack" }, panel("What it stands on", parts), panel("Providers", providers), panel("This page's connection", relay), rates.node, can("operations") ? rows.node : null),
     );
     return { node, stop: () => stops.forEach((stop) => stop()) };
   },

@@ -3,17 +3,25 @@
 import { alerts, operatorsAlerts } from "./alerts.js";
 import dispute from "./dispute.js";
 import disputes from "./disputes.js";
+import { delivery, endpoint } from "./endpoint.js";
+import { endpoints } from "./endpoints.js";
 import health from "./health.js";
+import { imports, oneImport } from "./imports.js";
 import { invariants } from "./invariants.js";
 import invoice from "./invoice.js";
 import invoices from "./invoices.js";
 import { letter, letters } from "./letters.js";
+import { mails } from "./mails.js";
 import methods from "./methods.js";
+import { module } from "./module.js";
+import { modules } from "./modules.js";
 import overview from "./overview.js";
 import payment from "./payment.js";
 import payments from "./payments.js";
 import { people } from "./people.js";
 import { reviews } from "./reviews.js";
+import subscription from "./subscription.js";
+import subscriptions from "./subscriptions.js";
 import { event, events } from "./webhooks.js";
 
 /** @type {import("../router.js").View[]} */
@@ -23,7 +31,11 @@ export const VIEWS = [
   payment,
   invoices,
   invoice,
+  subscriptions,
+  subscription,
   methods,
+  modules,
+  module,
   disputes,
   dispute,
   alerts,
@@ -33,7 +45,13 @@ export const VIEWS = [
   reviews,
   events,
   event,
+  mails,
+  imports,
+  oneImport,
   invariants,
   people,
+  endpoints,
+  endpoint,
+  delivery,
   health,
 ];

@@ -12,6 +12,7 @@ import { empty, shown } from "../ui/states.js";
 import { table } from "../ui/table.js";
 import { toast } from "../ui/toasts.js";
 import { ladderPanel } from "./dunning.js";
+import { invoiceActs, save } from "./invoice_acts.js";
 import { statusOf } from "./invoices.js";
 import { button, facts, heading, panel, redrawn, refocus } from "./parts.js";
 import { COLUMNS } from "./payments.js";
@@ -45,7 +46,9 @@ export default {
     let dunning = /** @type {any} */ (null);
     const pay = button("card", "Pay with a kept method", () => askPay(invoice), { class: "primary", hidden: true });
     const record = button("company", "Record bank transfer", () => askTransfer(invoice), { hidden: true });
-    const drawHead = redrawn(head, (/** @type {any} */ each) => [each.number, " ", statusOf(each)]);
+    const acts = invoiceActs();
+    const notes = notesTable();
+    const drawHead = redrawn(head, (/** @type {any} */ each) => [each.number ?? "Draft", " ", statusOf(each)]);
     const drawLines = redrawn(lines, drawnLines);
     const drawDetails = redrawn(details, drawnDetails);
 
@@ -66,7 +69,8 @@ export default {
           return;
         }
         const isOpen = invoice.status === "open";
-        context.setTitle(invoice.number);
+        context.setTitle(invoice.number ?? "Draft");
+        acts.show(invoice);
         pay.hidden = !isOpen || !can("payments:write");
         record.hidden = !can("operations") || !(isOpen || invoice.status === "uncollectible");
         drawHead(invoice);
@@ -78,22 +82,47 @@ export default {
         query(["payments", "list", { invoice_id: id }], ({ signal }) => api.get("/payments", { query: { invoice_id: id, limit: 100 }, signal })),
         (result) => payments.show(result),
       ),
+      watch(
+        query(["credit-notes", "list", { invoice_id: id }], ({ signal }) => api.get("/credit-notes", { query: { invoice_id: id, limit: 100 }, signal })),
+        (result) => {
+          notes.node.hidden = !result.data?.data.length;
+          notes.show(result);
+        },
+      ),
       watch(query(["invoices", id, "dunning"], ({ signal }) => api.get(`/invoices/${id}/dunning`, { signal })), (result) =>
         tellLadder(result),
       ),
     ];
     replace(
       whole,
-      h("div", { class: "stack" }, lines, payments.node),
+      h("div", { class: "stack" }, lines, payments.node, notes.node),
       h("div", { class: "stack" }, panel("Details", details), ladder.node),
     );
-    const node = h("section", null, heading(head, [record, pay], { path: "/invoices", label: "Invoices" }), state, whole);
+    const node = h("section", null, heading(head, [...acts.buttons, record, pay], { path: "/invoices", label: "Invoices" }), state, whole);
     return { node, stop: () => stops.forEach((stop) => stop()) };
   },
 };
 
+function notesTable() {
+  return table({
+    caption: "Credit notes",
+    isCaptionShown: true,
+    columns: [
+      { label: "Number", isHeader: true, cell: (each) => each.number },
+      { label: "Why", cell: (each) => each.reason },
+      { label: "Amount", isNumber: true, cell: (each) => money(each.amount, each.currency) },
+      { label: "Issued", cell: (each) => [time(each.issued_at), each.reversed_at ? ", taken back" : null] },
+      { label: "PDF", isHiddenLabel: true, cell: (each) => button("invoice", "PDF", () => save(`/credit-notes/${each.id}/pdf`, each.number), { "aria-label": `PDF of ${each.number}` }) },
+    ],
+    rowKey: (each) => each.id,
+    empty: () => empty("No credit notes"),
+  });
+}
+
 function drawnLines(/** @type {any} */ invoice) {
   const { currency } = invoice;
+  const discountOf = (/** @type {any} */ each) => (Number(each.discount_amount) ? money(`-${each.discount_amount}`, currency) : "");
+  const taxesOf = (/** @type {any} */ each) => each.taxes.map((/** @type {any} */ tax) => `${tax.name} ${count(tax.percent)} %`).join(", ");
   const rows = table({
     caption: "Lines",
     isCaptionShown: true,
@@ -101,7 +130,9 @@ function drawnLines(/** @type {any} */ invoice) {
       { label: "What", isHeader: true, cell: (each) => each.description },
       { label: "Quantity", isNumber: true, cell: (each) => count(each.quantity) },
       { label: "Each", isNumber: true, cell: (each) => money(each.unit_amount, currency) },
-      { label: "Amount", isNumber: true, cell: (each) => money(each.amount, currency) },
+      ...(Number(invoice.discount_amount) ? [{ label: "Discount", isNumber: true, cell: discountOf }] : []),
+      ...(invoice.lines.some((/** @type {any} */ each) => each.taxes.length) ? [{ label: "Tax", isNumber: true, cell: taxesOf }] : []),
+      { label: "Total", isNumber: true, cell: (each) => money(each.total, currency) },
     ],
     rowKey: (each) => JSON.stringify(each),
     empty: () => empty("No lines"),
@@ -114,11 +145,13 @@ function drawnDetails(/** @type {any} */ invoice) {
   const { currency } = invoice;
   return facts([
     ["Amount", h("strong", null, money(invoice.amount, currency))],
+    ["Of it taxes", Number(invoice.tax_amount) ? money(invoice.tax_amount, currency) : null],
     ["Paid", money(invoice.amount_paid, currency)],
+    ["Credited", Number(invoice.amount_credited) ? money(invoice.amount_credited, currency) : null],
     ["Still due", h("strong", null, money(invoice.amount_due, currency))],
     ["Due on", invoice.due_on ? date(invoice.due_on) : null],
     ["Paid at", invoice.paid_at ? time(invoice.paid_at, { isFull: true }) : null],
-    ["Issued", time(invoice.created_at, { isFull: true })],
+    ["Issued", invoice.issued_at ? time(invoice.issued_at, { isFull: true }) : null],
     ["Memo", invoice.memo],
     ["Invoice id", h("code", null, invoice.id)],
   ]);

@@ -48,12 +48,12 @@ export default {
       table: {
         caption: "Invoices",
         columns: [
-          { label: "Number", isHeader: true, cell: (each) => each.number },
+          { label: "Number", isHeader: true, cell: (each) => each.number ?? "Draft" },
           { label: "Status", cell: (each) => statusOf(each) },
           { label: "Amount", isNumber: true, cell: (each) => money(each.amount, each.currency) },
           { label: "Due", isNumber: true, cell: (each) => money(each.amount_due, each.currency) },
           { label: "Due on", cell: (each) => (each.due_on ? date(each.due_on) : "—") },
-          { label: "Issued", cell: (each) => time(each.created_at) },
+          { label: "Issued", cell: (each) => (each.issued_at ? time(each.issued_at) : "—") },
         ],
         rowKey: (each) => each.id,
         rowHref: (each) => href(`/invoices/${each.id}`),

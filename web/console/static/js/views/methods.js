@@ -15,6 +15,7 @@ import { empty } from "../ui/states.js";
 import { table } from "../ui/table.js";
 import { toast } from "../ui/toasts.js";
 import { button, heading, refocus } from "./parts.js";
+import { copyPortalLink, revokeLinks } from "./portal_links.js";
 import { methodName } from "./words.js";
 
 /** @type {[string, string][]} */
@@ -59,14 +60,20 @@ export default {
       ask();
     });
     ask();
-    const node = h("section", null, heading("Payment methods", sandboxLink()), h("div", { class: "filters" }, status.node), rows.node);
+    const node = h("section", null, heading("Payment methods", headActs()), h("div", { class: "filters" }, status.node), rows.node);
     return { node, stop: results.stop };
   },
 };
 
+/** Customers add theirs in the portal, by a link. */
+function headActs() {
+  const acts = can("methods:write") ? [button("external", "Copy portal link", copyPortalLink), button("close", "Revoke links", revokeLinks)] : [];
+  return h("div", { class: "actions" }, sandboxLink(), acts);
+}
+
 /** On the sandbox one is added with a test token, in the panel for that. */
 function sandboxLink() {
-  return store.get().config?.sandbox ? link("/sandbox", [icon("plus"), "Add a test card"], { class: "button" }) : null;
+  return store.get().config?.sandbox && can("methods:write") ? link("/sandbox", [icon("plus"), "Add a test card"], { class: "button" }) : null;
 }
 
 function states(/** @type {any} */ method) {

@@ -12,6 +12,8 @@ const PARTS = [
   [`${AT}/alerts`, "Alerts"],
   [`${AT}/reviews`, "Reviews"],
   [`${AT}/events`, "Webhook events"],
+  [`${AT}/mails`, "Mail"],
+  [`${AT}/imports`, "Imports"],
   [`${AT}/invariants`, "The book"],
 ];
 

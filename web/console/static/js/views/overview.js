@@ -40,8 +40,8 @@ export default {
     /** @type {AbortController} */
     let drawing = new AbortController();
 
-    const drawSums = redrawn(sums, (/** @type {any[]} */ currencies) =>
-      currencies.length ? currencies.map(currencyCard) : h("div", { class: "card" }, empty("No money has moved yet", "Issue an invoice and pay it; what is due and paid is summed here by currency.")),
+    const drawSums = redrawn(sums, (/** @type {any} */ { currencies, totals }) =>
+      currencies.length ? [totalsCard(currencies, totals), currencies.map(currencyCard)] : h("div", { class: "card" }, empty("No money has moved yet", "Issue an invoice and pay it; what is due and paid is summed here by currency.")),
     );
     const drawRetries = redrawn(retries, (/** @type {any} */ told) => {
       // Each has its own clock, which ends when it is drawn anew.
@@ -62,7 +62,7 @@ export default {
         replace(state, result.data && !result.error ? null : shown(result, () => null));
         if (result.data) {
           hearTime(result.data.at);
-          drawSums(result.data.currencies);
+          drawSums({ currencies: result.data.currencies, totals: result.data.totals });
           drawRetries(result.data.retries);
           drawWaiting(result.data.disputes_needing_response);
           counts.show(result.data.payments);
@@ -111,6 +111,24 @@ function currencyCard({ currency, due, overdue, paid, refunded, days }) {
       told(`Due, ${due.number} open`, due.amount),
       overdue.number ? h("div", { class: "late" }, h("dt", null, `Overdue, ${overdue.number}`), h("dd", { class: "number" }, money(overdue.amount, currency))) : null,
     ),
+  );
+}
+
+/** What all currencies come to in one; what is in none of the sums is named. */
+function totalsCard(/** @type {any[]} */ currencies, /** @type {any} */ totals) {
+  if (!totals || (currencies.length === 1 && currencies[0].currency === totals.currency)) {
+    return null;
+  }
+  const told = (/** @type {string} */ name, /** @type {any} */ amount) => h("div", null, h("dt", null, name), h("dd", { class: "number" }, money(amount, totals.currency)));
+  const missing = totals.missing.map((/** @type {any} */ each) => `${each.currency} (${each.reason === "stale_rate" ? "its rate is too old" : "no rate"})`);
+  return h(
+    "article",
+    { class: "card currency", "aria-label": `All in ${totals.currency}` },
+    h("header", null, h("h2", null, `All in ${totals.currency}`), h("span", { class: "quiet" }, "paid today")),
+    h("p", { class: "figure" }, money(totals.paid.today, totals.currency)),
+    h("dl", { class: "sums" }, told("Paid, 7 days", totals.paid.last_7_days), told("Paid, 30 days", totals.paid.last_30_days), told("Given back, 30 days", totals.refunded.last_30_days), told("Due", totals.due)),
+    missing.length ? h("p", { class: "told warn" }, icon("alert"), h("span", null, `Without ${missing.join(", ")}`)) : null,
+    totals.is_stale ? h("p", { class: "quiet" }, "By an old rate.") : null,
   );
 }
 

@@ -10,6 +10,7 @@ import { empty, shown } from "../ui/states.js";
 import { clockPanel } from "./ahead.js";
 import { heading, panel, redrawn, seen } from "./parts.js";
 import { purchasePanel } from "./purchase.js";
+import { sentMailPanel } from "./sentmail.js";
 import { NAMES, askAll } from "./standins.js";
 import { faultsPanel, webhooksPanel } from "./trouble.js";
 
@@ -27,10 +28,12 @@ export const sandbox = {
     const clock = clockPanel();
     const faults = faultsPanel();
     const webhooks = webhooksPanel();
+    const mail = sentMailPanel();
     const drawTotals = redrawn(totals, (/** @type {any} */ result) => shown(result, drawnTotals));
     const standIn = (/** @type {string} */ path) => query(["sandbox", path], ({ signal }) => askAll(path, signal));
     const stops = [
       purchase.stop,
+      ...(mail ? [mail.stop] : []),
       watch(standIn("clock"), (result) => {
         replace(state, result.error ? shown({ ...result, data: undefined }, () => null) : null);
         const told = result.data?.find((each) => each.told)?.told;
@@ -51,7 +54,7 @@ export const sandbox = {
       heading("Sandbox"),
       h("p", { class: "quiet lead" }, "The providers are stand-ins on this machine. Nothing here is real money; everything else is as in production."),
       state,
-      h("div", { class: "columns" }, h("div", { class: "stack" }, purchase.node, faults.node, webhooks.node), h("div", { class: "stack" }, clock.node, panel("The providers' books", totals))),
+      h("div", { class: "columns" }, h("div", { class: "stack" }, purchase.node, faults.node, webhooks.node), h("div", { class: "stack" }, clock.node, panel("The providers' books", totals), mail ? mail.node : null)),
     );
     return { node, stop: () => stops.forEach((stop) => stop()) };
   },

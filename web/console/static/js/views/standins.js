@@ -5,9 +5,9 @@
 
 import { store } from "../store.js";
 
-/** @typedef {"stripe" | "paypal"} Provider */
+/** @typedef {"stripe" | "paypal" | "mail"} Provider */
 
-export const NAMES = /** @type {Record<Provider, string>} */ ({ stripe: "Stripe", paypal: "PayPal" });
+export const NAMES = /** @type {Record<Provider, string>} */ ({ stripe: "Stripe", paypal: "PayPal", mail: "SendGrid" });
 
 /** Why a stand-in did not do what it was asked. */
 class StandInError extends Error {
@@ -25,9 +25,9 @@ class StandInError extends Error {
   }
 }
 
-/** Return the providers that have a stand-in here. */
+/** Return the providers of payments that have a stand-in here. */
 export function standIns() {
-  const known = store.get().config?.sandbox ?? { stripe: null, paypal: null };
+  const known = store.get().config?.sandbox ?? { stripe: null, paypal: null, mail: null };
   return /** @type {Provider[]} */ (["stripe", "paypal"]).filter((each) => known[each]);
 }
 

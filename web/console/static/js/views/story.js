@@ -76,6 +76,10 @@ const HEADS = {
   funds_reinstated: "gave money back",
   fee: "cost a fee",
   asked: "told to the provider",
+  change: "changed",
+  deletion: "deleted",
+  credit: "credited",
+  credit_reversal: "credited no more",
 };
 
 const ALARMING = ["unknown", "review", "review_refused", "funds_withdrawn", "opened"];

@@ -8,6 +8,9 @@ import { href } from "../router.js";
 const NAMES = {
   stripe: "Stripe",
   paypal: "PayPal",
+  openexchangerates: "Open Exchange Rates",
+  sendgrid: "SendGrid",
+  smtp: "SMTP",
   bank_transfer: "Bank transfer",
   visa: "Visa",
   amex: "American Express",
