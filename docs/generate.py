@@ -14,8 +14,10 @@ from pathlib import Path
 
 from models.disputes import Dispute, DisputeStatus
 from models.invoices import Invoice, InvoiceStatus
+from models.mail import Mail, MailStatus
 from models.refunds import REASONS, Refund, RefundStatus
 from models.states import Moving
+from models.subscriptions import Subscription, SubscriptionStatus
 from models.transactions import Status, Transaction
 from worker.gateways import networks
 from worker.gateways.paypal import codes as paypal_codes
@@ -93,6 +95,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "invoices": lambda: machine(Invoice, InvoiceStatus.DRAFT),
     "refunds": lambda: machine(Refund, RefundStatus.PENDING),
     "disputes": lambda: machine(Dispute, DisputeStatus.NEEDS_RESPONSE),
+    "mails": lambda: machine(Mail, MailStatus.OWED),
+    "subscriptions": lambda: machine(Subscription, SubscriptionStatus.TRIALING),
     "refund reasons": reasons,
     "stripe declines": lambda: declines("Stripe's code", stripe_codes.DECLINES),
     "bank returns": lambda: declines("A returned debit's code", stripe_codes.BANK_RETURNS),
