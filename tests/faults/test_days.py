@@ -163,12 +163,20 @@ def test_ten_bad_minutes_of_the_provider_charge_once_in_the_end(system, till, ki
     payments = [till.pay() for _ in range(3)]
     system.wait_until(lambda: all(is_put_off(till, each) for each in payments))
     for _ in range(10):
+        before = [waits(till, each) for each in payments]
+        # A round may try twice, by the clock and by the hurry; the fifth try would give up.
+        if max(before) > 2:
+            break
         advance(system, timedelta(minutes=1))
         hurry(system)
+        if kind == "rate_limit":
+            system.wait_until(
+                lambda before=before: all(
+                    waits(till, each) > was for each, was in zip(payments, before, strict=True)
+                )
+            )
         system.wait_until(lambda: all(is_put_off(till, each) for each in payments))
         assert Status.FAILED not in {till.payment(each).status for each in payments}
-        if kind == "rate_limit" and till.attempts(payments[0])[0].waits == 4:
-            break
     system.stripe.clear_faults()
     hurry(system)
     for each in payments:
@@ -176,6 +184,11 @@ def test_ten_bad_minutes_of_the_provider_charge_once_in_the_end(system, till, ki
         assert len(till.attempts(each)) == 1
         assert len(system.stripe.charges(each)) == 1
     judge(system)
+
+
+def waits(till, payment_id) -> int:
+    """How often the provider surely did not execute a payment's only attempt."""
+    return till.attempts(payment_id)[0].waits
 
 
 def is_put_off(till, payment_id) -> bool:
