@@ -46,7 +46,7 @@ coverage: setup-dev  ## Run the tests and judge what they reach: 90 %, and all o
 	@$(BIN)/coverage report --include=$(REACHED_WHOLE) --fail-under=100
 
 REACHED_WHOLE := models/money.py,models/states.py,models/transactions.py,models/invoices.py,$\
-	models/refunds.py,models/ledger.py,schedules/ladder.py,schedules/declines.py
+	models/totals.py,models/credit_notes.py,models/refunds.py,models/ledger.py,schedules/ladder.py,schedules/declines.py
 
 lint: setup-dev  ## Check style, types and who imports whom
 	@$(BIN)/ruff check .
@@ -64,6 +64,9 @@ chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it 
 	@PAYBEAT_RESTARTS=20 PAYBEAT_PAYMENTS=1000 $(BIN)/python -m pytest \
 		tests/faults/test_restarts.py tests/faults/test_load.py
 	@PAYBEAT_RELAY_LONG=1 $(BIN)/python -m pytest tests/faults/relay
+	@PAYBEAT_WHOLE_BOOK=1 $(BIN)/python -m pytest tests/web/test_summary.py
+	@PAYBEAT_LONG=1 $(BIN)/python -m pytest tests/tasks/test_year.py
+	@PAYBEAT_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/web/api/test_schemathesis.py
 	@$(BIN)/python -m tests.simulation.chaos --histories $(HISTORIES) --processes $(TEST_PROCESSES)
 
 clean:  ## Remove what the other commands made, the virtual environment included

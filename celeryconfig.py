@@ -31,6 +31,7 @@ imports = [
     "tasks.cancels",
     "tasks.captures",
     "tasks.missed",
+    "tasks.subscription_events",
 ]
 
 # A queue a subject, named like the module in tasks/.

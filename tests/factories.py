@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from models.clock import now
 from models.ids import new_id
-from models.invoices import Invoice, InvoiceStatus, bill, next_number
+from models.invoices import Invoice, InvoiceStatus, bill, next_number, snapshot
+from models.mail import Mail, MailStatus
 from models.methods import MethodStatus, MethodType, PaymentMethod
+from models.modules import Module, subscribe
+from models.plans import Plan, PlanPrice
+from models.prices import PriceKind
+from models.subscriptions import Subscription, SubscriptionStatus
 from models.tenants import Company, Role, Tenant, User
+from models.timeline import Cause
 from models.transactions import Provider, Transaction
+from schedules.periods import Interval
 from worker.database import transaction
 
 
@@ -62,8 +71,11 @@ def add_invoice(session: Session, company_id: UUID, amount: str, currency: str =
         company_id=company_id,
         number=next_number(session, company_id),
         status=InvoiceStatus.OPEN,
+        subtotal=Decimal(amount),
         amount=Decimal(amount),
         currency=currency,
+        issued_at=now(),
+        billed_to=snapshot(session, company_id),
     )
     session.add(invoice)
     session.flush()
@@ -90,6 +102,84 @@ def make_method(customer: Customer, provider_id: str | None = None, **columns: o
         session.add(method)
         session.flush()
         return method.id
+
+
+def make_mail(customer: Customer, *, status: MailStatus = MailStatus.SENT) -> UUID:
+    """A letter to one of the company's people, about a payment that is not there."""
+    with transaction(company_id=customer.company_id) as session:
+        mail = Mail(
+            company_id=customer.company_id,
+            notification_id=new_id(),
+            template="payment_failed",
+            entity="transaction",
+            entity_id=new_id(),
+            recipient=customer.email,
+            status=status,
+        )
+        session.add(mail)
+        session.flush()
+        return mail.id
+
+
+def make_module(customer: Customer, *, is_taken: bool = True, **columns: object) -> UUID:
+    """A module of the customer's tenant, which their company has unless told otherwise."""
+    with transaction(company_id=customer.company_id) as session:
+        module = Module(
+            tenant_id=customer.tenant_id, **{"code": new_id().hex, "name": "A module", **columns}
+        )
+        session.add(module)
+        session.flush()
+        if is_taken:
+            taken, _ = subscribe(
+                session, customer.company_id, module.id, because=Cause(why="a test")
+            )
+            taken.subscribed_at -= timedelta(days=500)  # use of before may be recorded
+        return module.id
+
+
+def make_plan(customer: Customer, module_id: UUID, amount: str = "30.00") -> UUID:
+    """A monthly plan of the customer's tenant that has one module at a flat price in rupees."""
+    with transaction() as session:
+        plan = Plan(
+            tenant_id=customer.tenant_id, code=new_id().hex, name="A plan", interval=Interval.MONTH
+        )
+        session.add(plan)
+        session.flush()
+        session.add(
+            PlanPrice(
+                plan_id=plan.id,
+                module_id=module_id,
+                currency="INR",
+                kind=PriceKind.FLAT,
+                unit_amount=Decimal(amount),
+            )
+        )
+        return plan.id
+
+
+def make_subscription(customer: Customer, plan_id: UUID, **columns: object) -> UUID:
+    """An active subscription that was begun a day ago, and nothing billed for it yet."""
+    begun = now().replace(microsecond=0) - timedelta(days=1)
+    with transaction(company_id=customer.company_id) as session:
+        subscription = Subscription(
+            company_id=customer.company_id,
+            plan_id=plan_id,
+            **{
+                "status": SubscriptionStatus.ACTIVE,
+                "currency": "INR",
+                "interval": Interval.MONTH,
+                "time_zone": "UTC",
+                "anchor_at": begun,
+                "period_number": 1,
+                "current_period_start": begun,
+                "current_period_end": begun + timedelta(days=30),
+                "usage_from": begun,
+                **columns,
+            },
+        )
+        session.add(subscription)
+        session.flush()
+        return subscription.id
 
 
 def make_payment(

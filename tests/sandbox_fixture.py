@@ -19,6 +19,9 @@ from pathlib import Path
 import pytest
 import stripe
 
+from sandbox.fx.control import Control as FxControl
+from sandbox.mail import keys
+from sandbox.mail.control import Control as MailControl
 from sandbox.paypal.control import Control as PayPalControl
 from sandbox.stripe.control import Control
 from tests.waiting import PATIENCE_S
@@ -108,6 +111,29 @@ class PayPalProcess(StandInProcess):
         self.control = PayPalControl(self.url)
 
 
+class FxProcess(StandInProcess):
+    """The stand-in for Open Exchange Rates."""
+
+    module = "sandbox.fx"
+    app_id = "0123456789abcdef0123456789abcdef"
+    options = ("--app-id", app_id)
+
+    def start(self, *, webhook_url: str = "") -> None:
+        super().start(webhook_url=webhook_url)
+        self.control = FxControl(self.url)
+
+
+class MailProcess(StandInProcess):
+    """The stand-in for SendGrid."""
+
+    module = "sandbox.mail"
+    webhook_key = keys.public_key()
+
+    def start(self, *, webhook_url: str = "") -> None:
+        super().start(webhook_url=webhook_url)
+        self.control = MailControl(self.url)
+
+
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
     process = SandboxProcess(tmp_path_factory.mktemp("stripe"))
@@ -146,3 +172,29 @@ def own_paypal(tmp_path: Path) -> Iterator[PayPalProcess]:
     process = PayPalProcess(tmp_path / "paypal")
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def fx_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FxProcess]:
+    process = FxProcess(tmp_path_factory.mktemp("fx"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def fx(fx_process: FxProcess) -> FxProcess:
+    fx_process.control.reset()
+    return fx_process
+
+
+@pytest.fixture(scope="session")
+def mail_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailProcess]:
+    process = MailProcess(tmp_path_factory.mktemp("mail"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def mail(mail_process: MailProcess) -> MailProcess:
+    mail_process.control.reset()
+    return mail_process

@@ -33,6 +33,7 @@ from models import schema
 from models.base import COMPANY
 from models.tenants import Company, Role, Tenant, User
 from sandbox.children import LOOPBACK, Child, free_port, last_lines
+from sandbox.mail.control import Control as MailControl
 from sandbox.paypal.control import Control as PayPalControl
 from sandbox.servers import PrivateMariaDB, PrivateValkey
 from sandbox.stripe.control import Control
@@ -64,6 +65,8 @@ QUICK = {
     "BREAKER_LONGEST_PAUSE_S": "0.6",
     # What a test keeps from coming must not be fetched.
     "MISSED_EVENTS_EVERY_S": "1000000000",
+    "ENDPOINTS_HTTP": "true",
+    "ENDPOINTS_ALLOW": "127.0.0.0/8",
     "WEB_WORKERS": "1",
     "WEB_THREADS": "64",
 }
@@ -245,11 +248,12 @@ class System:
 
     def _environ(self) -> dict[str, str]:
         """What every part is told; with it, where each of them is."""
-        port, stripe_port, paypal_port, relay_port = (free_port() for _ in range(4))
+        port, stripe_port, paypal_port, mail_port, relay_port = (free_port() for _ in range(5))
         self.web_url = f"http://{LOOPBACK}:{port}"
         self.relay_url = f"http://{LOOPBACK}:{relay_port}"
         self.stripe_url = f"http://{LOOPBACK}:{stripe_port}"
         self.paypal_url = f"http://{LOOPBACK}:{paypal_port}"
+        self.mail_url = f"http://{LOOPBACK}:{mail_port}"
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         return {
             **inherited,
@@ -261,9 +265,13 @@ class System:
             "BROKER_URL": self.valkey.url,
             "STRIPE_API_BASE": self.stripe_url,
             "PAYPAL_API_BASE": self.paypal_url,
+            "PUBLIC_URL": self.web_url,
             "PAYPAL_TRUST_STORE": str(self.folder / "paypal" / "root.pem"),
             "SANDBOX_PORT": str(stripe_port),
             "SANDBOX_PAYPAL_PORT": str(paypal_port),
+            "SENDGRID_API_BASE": self.mail_url,
+            "SANDBOX_MAIL_PORT": str(mail_port),
+            "SANDBOX_MAIL_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/sendgrid",
             "SANDBOX_PAYPAL_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/paypal",
             "SANDBOX_CLOCK": str(self.folder / "clock"),
             "SANDBOX_WEBHOOK_URL": f"{self.web_url}/api/v1/webhooks/stripe",
@@ -280,6 +288,7 @@ class System:
         queues, flags = ",".join(SUBJECTS), "-P threads -c 16 -E --without-mingle --without-gossip"
         self.stripe = Control(self.stripe_url)
         self.paypal = PayPalControl(self.paypal_url)
+        self.mail = MailControl(self.mail_url)
         self.parts = {
             "sandbox": self._part(
                 "sandbox",
@@ -290,6 +299,11 @@ class System:
                 "paypal",
                 [sys.executable, "-m", "sandbox.paypal", "--folder", self.folder / "paypal"],
                 lambda _: self.paypal.is_up(),
+            ),
+            "mail": self._part(
+                "mail",
+                [sys.executable, "-m", "sandbox.mail", "--folder", self.folder / "mail"],
+                lambda _: self.mail.is_up(),
             ),
             "web": self._part(
                 "web",
@@ -309,6 +323,8 @@ class System:
             ),
             "beat": self._part("beat", [*celery, "beat"], lambda part: "beat: " in part.said),
         }
+        # The page shows what was sent; no worker here sends any.
+        self.parts["web"].environ["MAIL_PROVIDER"] = "sendgrid"
 
     def _part(
         self, name: str, argv: Sequence[str | Path], is_ready: Callable[[Part], object]

@@ -74,6 +74,7 @@ def test_every_task_says_why_running_twice_is_safe():
 
 # Who asks no breaker before it claims, and why.
 UNASKED = {
+    "endpoints.deliver": "an endpoint has its own slots and steps",
     "VERIFYING": "a certificate is no payment's business",
     "reviews.settle": "a person waits for it",
     "reviews.settle_refund": "a person waits for it",

@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE_S, wait_for
 from tests.web.api.shop import add_card, bill, pay
 
 # The stand-ins, whose own these secrets are.
-OUTSIDE = ("sandbox", "paypal")
+OUTSIDE = ("sandbox", "paypal", "mail")
 FLOWER_LOGIN = ("canary", "a-login-for-flower")
 
 
@@ -64,7 +64,7 @@ def system(tmp_path, database_url) -> Iterator[System]:
         "FLOWER_LOGIN": ":".join(FLOWER_LOGIN),
         "PAYPAL_CLIENT_SECRET": canary("paypal"),
     }
-    parts = ("sandbox", "paypal", "web", "worker", "beat", "relay")
+    parts = ("sandbox", "paypal", "mail", "web", "worker", "beat", "relay")
     with System(tmp_path, database_url=database_url, environ=environ, parts=parts) as running:
         flower = f"http://{LOOPBACK}:{running.environ['FLOWER_PORT']}"
         running.parts["flower"] = running._part(

@@ -106,7 +106,8 @@ def test_while_a_provider_is_away_its_payments_wait_and_then_all_settle_once(sys
         assert len(system.stripe.charges(payment_id)) == 1
         assert len(till.attempts(payment_id)) == 1
     judge(system)
-    assert not [each for each in alerts_about_stripe(system) if each.open_key]
+    # The last word may be a call's that saw the breaker a moment ago: beat has it put right.
+    system.wait_until(lambda: not [each for each in alerts_about_stripe(system) if each.open_key])
 
 
 def still_waits(system, till, payment_ids, opened_after) -> None:
