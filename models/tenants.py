@@ -49,6 +49,9 @@ class Permission(StrEnum):
     CATALOGUE_WRITE = "catalogue:write"
     ENDPOINTS_READ = "endpoints:read"
     ENDPOINTS_WRITE = "endpoints:write"
+    ANALYTICS_READ = "analytics:read"
+    # Events of the tenant's own product, and reports.
+    ANALYTICS_WRITE = "analytics:write"
     OPERATIONS = "operations"
 
 
@@ -59,6 +62,7 @@ _READ = frozenset(
         Permission.INVOICES_READ,
         Permission.DISPUTES_READ,
         Permission.MODULES_READ,
+        Permission.ANALYTICS_READ,
     }
 )
 _PAY = _READ | {
@@ -67,7 +71,11 @@ _PAY = _READ | {
     Permission.REFUNDS_WRITE,
     Permission.DISPUTES_WRITE,
 }
-_BILL = _PAY | {Permission.INVOICES_WRITE, Permission.MODULES_WRITE}
+_BILL = _PAY | {
+    Permission.INVOICES_WRITE,
+    Permission.MODULES_WRITE,
+    Permission.ANALYTICS_WRITE,
+}
 # Whoever names an address hears everything about the company.
 _CONNECT = {Permission.ENDPOINTS_READ, Permission.ENDPOINTS_WRITE}
 

@@ -18,6 +18,13 @@ SUBJECTS = (
     "endpoints",
     "fx",
     "imports",
+    "analytics",
+    "metrics",
+    "reports",
+    "exports",
+    "reconciliations",
+    "repairs",
+    "payouts",
     "operations",
     "outbox",
 )

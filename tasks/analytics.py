@@ -1,0 +1,1 @@
+"""What happened: events are taken from the stream and kept."""

@@ -1,0 +1,1 @@
+"""Events for an analytics database of the tenant's own choice."""

@@ -1,0 +1,1 @@
+"""Payouts of a provider, matched with what they pay out."""

@@ -1,0 +1,1 @@
+"""Whether we and the providers agree: runs over a window."""

@@ -1,0 +1,1 @@
+"""Breaks that are safe to mend, by the handlers that webhooks use."""
