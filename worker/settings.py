@@ -92,6 +92,13 @@ class Settings:
 
     analytics_enabled: bool = True
     analytics_batch_size: int = 100
+    reports_database_url: str = field(default="", repr=False)
+    reports_time_limit_s: float = 20.0
+    analytics_export_dir: str = ""
+    analytics_export_rows: int = 100_000
+    elasticsearch_url: str = field(default="", repr=False)
+    elasticsearch_index: str = "paybeat-events"
+    elasticsearch_timeout_s: float = 20.0
     ws_max_connections: int = 5000
     ws_max_per_company: int = 1000
     ws_max_per_user: int = 20
