@@ -146,6 +146,8 @@ def _is_rate(text: str) -> bool:
 def _addresses(settings: Settings) -> Iterator[str]:
     wanted = {
         "database_url": ("mysql+pymysql",),
+        "reports_database_url": ("mysql+pymysql",),
+        "elasticsearch_url": ("http", "https"),
         "redis_url": ("redis", "rediss"),
         "broker_url": ("redis", "rediss"),
         "stripe_api_base": ("http", "https"),

@@ -141,6 +141,18 @@ TEMPLATES: dict[str, Template] = {
         {},
         is_for_company=True,
     ),
+    "report_ready": Template(
+        "A report that the clock asks for is there.",
+        "analytics_report",
+        {
+            "name": "Revenue by month",
+            "from": "2026-10-01",
+            "to": "2026-10-31",
+            "rows": 31,
+            "report_id": _INVOICE,
+        },
+        is_optional=True,
+    ),
     "endpoint_disabled": Template(
         "A webhook endpoint was given up.",
         "endpoint",
