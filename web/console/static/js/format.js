@@ -151,6 +151,50 @@ export function count(/** @type {number | string} */ value) {
   );
 }
 
+/** Return a share as text: `percent("0.973")` is "97.3%". */
+export function percent(/** @type {number | string} */ share) {
+  const options = /** @type {const} */ ({ style: "percent", maximumFractionDigits: 1 });
+  return kept("percent", () => new Intl.NumberFormat(locale(), options)).format(/** @type {any} */ (share));
+}
+
+/**
+ * Return about how much, in few letters, for the edge of a drawing: "1.2M", "₹40K".
+ *
+ * @param {number} value
+ * @param {string} [currency]
+ */
+export function compact(value, currency = "") {
+  const options = /** @type {const} */ ({ notation: "compact", maximumFractionDigits: 2 });
+  const format = kept(`compact ${currency}`, () => {
+    try {
+      const { currencyDisplay = "symbol" } = wanted;
+      const isNamed = currencyDisplay === "name";
+      return new Intl.NumberFormat(locale(), currency ? { ...options, minimumFractionDigits: 0, style: "currency", currency, currencyDisplay: isNamed ? "symbol" : currencyDisplay } : options);
+    } catch {
+      return new Intl.NumberFormat(locale(), options);
+    }
+  });
+  return format.format(value);
+}
+
+/** Return the day, week or month that begins with a bare date, in few letters: "24 Nov", "Nov 2026". */
+export function shortDate(/** @type {string} */ day, granularity = "day") {
+  const parts = /** @type {const} */ (granularity === "month" ? { month: "short", year: "2-digit" } : { day: "numeric", month: "short" });
+  return kept(`short ${granularity}`, () => new Intl.DateTimeFormat(locale(), { ...parts, timeZone: "UTC" })).format(new Date(day));
+}
+
+/** Return the month of a bare date: "November 2026". */
+export function month(/** @type {string} */ day) {
+  const options = /** @type {const} */ ({ month: "long", year: "numeric", timeZone: "UTC" });
+  return kept("month", () => new Intl.DateTimeFormat(locale(), options)).format(new Date(day));
+}
+
+/** Return today's date where the reader is, as bare text: "2026-11-24". */
+export function today(at = serverNow()) {
+  const options = /** @type {const} */ ({ timeZone: zoned(), year: "numeric", month: "2-digit", day: "2-digit" });
+  return kept("today", () => new Intl.DateTimeFormat("en-CA", options)).format(at);
+}
+
 /** Return the moment in full: date and time with seconds. */
 export function dateTime(/** @type {string | number | Date} */ at) {
   const options = /** @type {const} */ ({ dateStyle: "medium", timeStyle: "medium", timeZone: zoned() });

@@ -29,6 +29,8 @@ const PATHS = {
   system: ["M3 5h18v11H3z", "M9 20h6", "M12 16v4"],
   company: ["M5 21V4h9v17", "M14 9h5v12", "M8 8h3", "M8 12h3", "M8 16h3", "M3 21h18"],
   chart: ["M4 4v16h16", "M8 16v-4", "M12 16V8", "M16 16v-6"],
+  list: ["M8 6h12", "M8 12h12", "M8 18h12", "M4 6h.5", "M4 12h.5", "M4 18h.5"],
+  download: ["M12 4v11", "M7 11l5 5 5-5", "M4 20h16"],
   external: ["M14 4h6v6", "M20 4l-9 9", "M18 14v6H4V6h6"],
   chevron: ["M9 6l6 6-6 6"],
   bolt: ["M13 3L5 14h6l-1 7 8-11h-6z"],

@@ -1,6 +1,7 @@
 /** Every view, in the order in which the navigation names them. */
 
 import { alerts, operatorsAlerts } from "./alerts.js";
+import { analytics } from "./analytics.js";
 import dispute from "./dispute.js";
 import disputes from "./disputes.js";
 import { delivery, endpoint } from "./endpoint.js";
@@ -33,6 +34,7 @@ export const VIEWS = [
   invoice,
   subscriptions,
   subscription,
+  analytics,
   methods,
   modules,
   module,

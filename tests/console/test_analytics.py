@@ -1,0 +1,226 @@
+"""Charts as people meet them: drawn, listed, saved, compared, by pointer and by keys.
+
+One page for all of them; what the API answers is played where a test says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.console.conftest import Console
+
+SERIES = re.compile(r"/api/v1/metrics/series")
+SHOW = """async (path) => {
+    const {navigate} = await import("/console/static/js/router.js");
+    navigate(path);
+}"""
+
+
+@pytest.fixture(scope="module")
+def analyst(shared_system, shared_relay, browser) -> Iterator[Console]:
+    context = browser.new_context(
+        locale="en-GB", timezone_id="Europe/Paris", reduced_motion="reduce"
+    )
+    opened = Console(shared_system, context)
+    opened.owner()
+    yield opened
+    context.close()
+    assert opened.problems == []
+
+
+@pytest.fixture(scope="module")
+def only_page(analyst) -> Page:
+    page = analyst.open("/people")
+    expect(page.locator("#connection")).to_contain_text("Live")
+    return page
+
+
+@pytest.fixture
+def page(only_page) -> Iterator[Page]:
+    yield only_page
+    only_page.evaluate(SHOW, "/people")
+    only_page.unroute_all()
+    only_page.evaluate(
+        """async () => {
+            const {clear} = await import("/console/static/js/query.js");
+            clear();
+        }"""
+    )
+
+
+class Played:
+    """Answers of `/metrics/series`, and what was asked of it."""
+
+    def __init__(self, page: Page, **values: Any) -> None:
+        self.asked: list[dict[str, list[str]]] = []
+        self.values = values
+        self.stale: list[Any] = []
+        page.route(SERIES, self.answer)
+
+    def answer(self, route: Route) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        self.asked.append(asked)
+        names = [name for name in asked["metrics"][0].split(",") if name in self.values]
+        data = [self._series(name, *given, asked) for name in names for given in self._of(name)]
+        body = {"from": asked["from"][0], "to": asked["to"][0], "data": data}
+        route.fulfill(json=body | {"stale_rates": self.stale})
+
+    def _of(self, name: str) -> list[tuple[str, list[str | None]]]:
+        given = self.values[name]
+        return list(given.items()) if isinstance(given, dict) else [("", given)]
+
+    def _series(
+        self, name: str, dimension: str, values: list[str | None], asked: dict[str, list[str]]
+    ) -> dict[str, Any]:
+        last = date.fromisoformat(asked["to"][0])
+        points = _points(values, last)
+        series = {
+            "metric": name,
+            "unit": "money",
+            "currency": asked.get("currency", ["INR"])[0],
+            "dimension": dimension,
+            "points": points,
+            "total": _total(values),
+        }
+        if "compare" in asked:
+            before = [None if each is None else str(Decimal(each) / 2) for each in values]
+            points = _points(before, last - timedelta(days=len(values)))
+            series["previous"] = {"points": points, "total": _total(before)}
+        return series
+
+
+def _points(values: list[str | None], last: date) -> list[dict[str, str | None]]:
+    first = last - timedelta(days=len(values) - 1)
+    return [
+        {"date": str(first + timedelta(days=n)), "value": value} for n, value in enumerate(values)
+    ]
+
+
+def _total(values: list[str | None]) -> str | None:
+    known = [Decimal(each) for each in values if each is not None]
+    return str(sum(known)) if known else None
+
+
+def chart(page: Page, title: str):
+    return page.get_by_role("region", name=title, exact=True)
+
+
+def show(page: Page, path: str = "/analytics") -> None:
+    page.evaluate(SHOW, path)
+    expect(page.get_by_role("heading", name="Analytics", level=1)).to_be_visible()
+    expect(page.locator("#view .bone")).to_have_count(0)
+
+
+def test_a_chart_is_a_drawing_a_table_and_a_file(page):
+    Played(page, revenue=["100.00", "0", "9007199254740993.25"])
+    show(page, "/analytics?range=7d")
+    revenue = chart(page, "Revenue")
+    expect(revenue.locator(".figure")).to_have_text("₹9,007,199,254,741,093.25")
+    expect(revenue.locator("svg .chart-line")).to_have_count(1)
+    expect(revenue).to_contain_text("Up 100%")
+    revenue.get_by_role("button", name="Table: Revenue").click()
+    table = revenue.get_by_role("table", name="Revenue")
+    expect(table.get_by_role("row")).to_have_count(4)
+    expect(table).to_contain_text("₹9,007,199,254,740,993.25")
+    with page.expect_download() as saved:
+        revenue.get_by_role("button", name="CSV: Revenue").click()
+    assert re.fullmatch(r"revenue-[\d-]{10}-[\d-]{10}\.csv", saved.value.suggested_filename)
+    lines = saved.value.path().read_text("utf-8-sig").splitlines()
+    assert lines[0] == "date,Revenue (INR),date before,Period before (INR)"
+    assert lines[3].split(",")[1] == "9007199254740993.25"
+
+
+def test_a_chart_is_read_by_keys_and_says_each_value(page):
+    Played(page, revenue=["100.00", "20.00", "30.00"])
+    show(page, "/analytics?range=own&from=2026-03-01&to=2026-03-03")
+    slider = chart(page, "Revenue").get_by_role("slider", name="Revenue, value by value")
+    slider.focus()
+    expect(slider).to_have_attribute("aria-valuetext", "3 Mar 2026, ₹30.00, Period before: ₹15.00")
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_attribute("aria-valuetext", "2 Mar 2026, ₹20.00, Period before: ₹10.00")
+    expect(chart(page, "Revenue").locator(".chart-tip")).to_contain_text("₹20.00")
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^1 Mar 2026, ₹100.00"))
+    box = chart(page, "Revenue").locator(".chart-svg").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 12, box["y"] + 50)
+    expect(chart(page, "Revenue").locator(".chart-tip")).to_contain_text("3 Mar 2026")
+    page.mouse.move(0, 0)
+
+
+def test_the_days_stand_in_the_address_and_in_what_is_asked(page):
+    played = Played(page, revenue=["1.00"])
+    show(page)
+    assert played.asked[0]["granularity"] == ["day"]
+    assert played.asked[0]["compare"] == ["previous"]
+    page.get_by_role("button", name="12 months").click()
+    expect(page.get_by_role("button", name="12 months")).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile("range=12m"))
+    page.get_by_label("Compare with the period before").uncheck()
+    page.get_by_label("By", exact=True).select_option("week")
+    expect(page).to_have_url(re.compile("granularity=week&compare=no|compare=no"))
+    expect(chart(page, "Revenue").locator(".chart-before")).to_have_count(0)
+    assert played.asked[-1]["granularity"] == ["week"]
+    assert "compare" not in played.asked[-1]
+    page.get_by_role("button", name="Own dates").click()
+    page.get_by_label("From").fill("2026-02-10")
+    page.get_by_label("To", exact=True).fill("2026-02-01")
+    expect(page.get_by_text("The first day comes after the last.")).to_be_visible()
+    page.get_by_label("From").fill("2026-01-10")
+    expect(page).to_have_url(re.compile("from=2026-01-10&to=2026-02-01"))
+    expect(page.get_by_text("10 Jan 2026 to 1 Feb 2026")).to_be_visible()
+    assert {each["from"][0] for each in played.asked[-2:]} == {"2026-01-10"}
+
+
+def test_parts_are_drawn_beside_one_another_and_the_rest_is_counted(page):
+    usage = {f"module-{n}": [str(n), "1"] for n in range(8)}
+    Played(page, recoveries={"1": ["2", "0"], "2": ["1", "3"]}, usage=usage | {"=1+1": ["99", "9"]})
+    show(page)
+    steps = chart(page, "Recovered by step of the ladder")
+    expect(steps.locator(".chart-column")).to_have_count(3)
+    expect(steps.get_by_role("list")).to_contain_text("Retry 2 4")
+    used = chart(page, "Usage by module")
+    expect(used.locator(".chart-line")).to_have_count(6)
+    expect(used).to_contain_text("and 3 more")
+    with page.expect_download() as saved:
+        used.get_by_role("button", name="CSV").click()
+    assert "'=1+1" in saved.value.path().read_text("utf-8-sig").splitlines()[0]
+
+
+def test_old_rates_are_named_and_another_currency_can_be_chosen(page):
+    played = Played(page, revenue=["5.00"])
+    played.stale = [{"currency": "GBP", "as_of": "2026-10-01T00:00:00Z"}]
+    show(page)
+    expect(page.get_by_text("Exchange rates are too old for GBP (of 1 Oct 2026)")).to_be_visible()
+    page.get_by_label("Money in").select_option("INR")
+    expect(page).to_have_url(re.compile("currency=INR"))
+    assert played.asked[-1]["currency"] == ["INR"]
+
+
+def test_nothing_and_no_answer_are_said_in_each_chart(page):
+    Played(page, revenue=["0", "0"])
+    show(page)
+    expect(chart(page, "Revenue")).to_contain_text("Nothing was paid in these days")
+    expect(chart(page, "Errors")).to_contain_text("No errors in these days")
+    expect(chart(page, "Revenue").get_by_role("button")).to_have_count(0)
+    page.unroute_all()
+    problem = {"title": "Too long", "detail": "Ask for fewer days.", "status": 422}
+    page.route(
+        SERIES,
+        lambda route: route.fulfill(
+            status=422, json=problem, content_type="application/problem+json"
+        ),
+    )
+    page.get_by_role("button", name="90 days").click()
+    expect(chart(page, "Revenue").get_by_role("alert")).to_contain_text("Ask for fewer days.")
+    page.unroute_all()
+    Played(page, revenue=["7.00"])
+    chart(page, "Revenue").get_by_role("button", name="Try again").click()
+    expect(chart(page, "Revenue").locator(".figure")).to_have_text("₹7.00")
