@@ -179,6 +179,21 @@ def console(
     assert {host.partition(":")[0] for host in opened.hosts} <= {"127.0.0.1"}
 
 
+@pytest.fixture(scope="module")
+def lasting(
+    shared_system: System, shared_relay: Part, browser: Browser
+) -> Iterator[tuple[Console, Page]]:
+    """A console for all tests of a module, and its one page."""
+    context = browser.new_context(
+        locale="en-GB", timezone_id="Europe/Paris", reduced_motion="reduce"
+    )
+    opened = Console(shared_system, context)
+    yield opened, context.new_page()
+    _keep(opened, "lasting")
+    context.close()
+    assert opened.problems == []
+
+
 @pytest.fixture(scope="package")
 def bench(shared_system: System, browser: Browser) -> Iterator[Page]:
     """A page on which to try single modules, with what tests play to them (play.js)."""

@@ -15,30 +15,23 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.console.conftest import Console
-
 SERIES = re.compile(r"/api/v1/metrics/series")
 SHOW = """async (path) => {
     const {navigate} = await import("/console/static/js/router.js");
     navigate(path);
 }"""
 
-
-@pytest.fixture(scope="module")
-def analyst(shared_system, shared_relay, browser) -> Iterator[Console]:
-    context = browser.new_context(
-        locale="en-GB", timezone_id="Europe/Paris", reduced_motion="reduce"
-    )
-    opened = Console(shared_system, context)
-    opened.owner()
-    yield opened
-    context.close()
-    assert opened.problems == []
+FORGET = """async () => {
+    const {clear} = await import("/console/static/js/query.js");
+    clear();
+}"""
 
 
 @pytest.fixture(scope="module")
-def only_page(analyst) -> Page:
-    page = analyst.open("/people")
+def only_page(lasting) -> Page:
+    console, page = lasting
+    console.owner()
+    console.go(page, "/people")
     expect(page.locator("#connection")).to_contain_text("Live")
     return page
 
@@ -46,14 +39,14 @@ def only_page(analyst) -> Page:
 @pytest.fixture
 def page(only_page) -> Iterator[Page]:
     yield only_page
-    only_page.evaluate(SHOW, "/people")
-    only_page.unroute_all()
-    only_page.evaluate(
-        """async () => {
-            const {clear} = await import("/console/static/js/query.js");
-            clear();
-        }"""
-    )
+    leave(only_page)
+
+
+def leave(page: Page) -> None:
+    """Go elsewhere and forget what was played."""
+    page.evaluate(SHOW, "/people")
+    page.unroute_all()
+    page.evaluate(FORGET)
 
 
 class Played:

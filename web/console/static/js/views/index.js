@@ -2,6 +2,7 @@
 
 import { alerts, operatorsAlerts } from "./alerts.js";
 import { analytics } from "./analytics.js";
+import { breaks, oneBreak } from "./breaks.js";
 import dispute from "./dispute.js";
 import disputes from "./disputes.js";
 import { delivery, endpoint } from "./endpoint.js";
@@ -19,7 +20,10 @@ import { modules } from "./modules.js";
 import overview from "./overview.js";
 import payment from "./payment.js";
 import payments from "./payments.js";
+import { payout, payouts } from "./payouts.js";
 import { people } from "./people.js";
+import { reconciliation, reconciliations } from "./reconciliations.js";
+import { report, reports, schedules } from "./reports.js";
 import { reviews } from "./reviews.js";
 import subscription from "./subscription.js";
 import subscriptions from "./subscriptions.js";
@@ -35,6 +39,9 @@ export const VIEWS = [
   subscriptions,
   subscription,
   analytics,
+  reports,
+  report,
+  schedules,
   methods,
   modules,
   module,
@@ -48,6 +55,12 @@ export const VIEWS = [
   events,
   event,
   mails,
+  reconciliations,
+  reconciliation,
+  breaks,
+  oneBreak,
+  payouts,
+  payout,
   imports,
   oneImport,
   invariants,

@@ -13,6 +13,9 @@ const PARTS = [
   [`${AT}/reviews`, "Reviews"],
   [`${AT}/events`, "Webhook events"],
   [`${AT}/mails`, "Mail"],
+  [`${AT}/reconciliations`, "Reconciliation"],
+  [`${AT}/breaks`, "Breaks"],
+  [`${AT}/payouts`, "Payouts"],
   [`${AT}/imports`, "Imports"],
   [`${AT}/invariants`, "The book"],
 ];

@@ -1,0 +1,190 @@
+/** Reconciliations: whether the provider's book says what ours says, run by run, and how it went over days. */
+
+import { api, newAct } from "../api.js";
+import { saveBlob } from "../charts/csv.js";
+import { plusDays, spanText } from "../charts/periods.js";
+import { h, replace } from "../dom.js";
+import { count, dateTime, time, today, words } from "../format.js";
+import { invalidate, query, watch } from "../query.js";
+import { href } from "../router.js";
+import { badge } from "../ui/badge.js";
+import { confirm } from "../ui/dialog.js";
+import { field, input, select } from "../ui/forms.js";
+import { empty, shown } from "../ui/states.js";
+import { toast } from "../ui/toasts.js";
+import { breaksOf } from "./breaks.js";
+import { AT, frame } from "./operations.js";
+import { button, facts, heading, listing, panel, redrawn, seen } from "./parts.js";
+import { trend } from "./trend.js";
+import { named } from "./words.js";
+
+const API = "/reconciliations";
+const PATH = `${AT}/reconciliations`;
+const AGAIN_MS = 2000;
+const BACK = { path: PATH, label: "Reconciliation" };
+/** @type {Record<string, [string, string]>} */
+const STATES = {
+  pending: ["Waiting", "busy"],
+  running: ["Running", "busy"],
+  done: ["Done", "good"],
+  completed: ["Done", "good"],
+  failed: ["Failed", "bad"],
+  canceled: ["Cancelled", "calm"],
+};
+const UNDER_WAY = ["pending", "running"];
+
+/** @type {import("../router.js").View} */
+export const reconciliations = {
+  path: PATH,
+  title: "Reconciliation",
+  permission: "operations",
+  show(context) {
+    const days = trend(context.signal);
+    const waiting = again(["reconciliations"]);
+    const list = listing({
+      context,
+      key: ["reconciliations"],
+      path: API,
+      filters: [],
+      onResult: (result) => {
+        waiting.set(Boolean(result.data?.data.some(isUnderWay)));
+        days.show(seen(result));
+      },
+      table: {
+        caption: "Runs",
+        columns: [
+          { label: "Days", isHeader: true, cell: (each) => spanText(dayOf(each.start_date), dayOf(each.end_date)) },
+          { label: "Provider", cell: (each) => named(each.provider) },
+          { label: "Status", cell: state },
+          { label: "Compared", isNumber: true, cell: (each) => count(comparedOf(each)) },
+          { label: "Breaks", isNumber: true, cell: (each) => breaksCell(each) },
+          { label: "Begun", cell: (each) => time(each.created_at) },
+        ],
+        rowKey: (each) => each.id,
+        rowHref: (each) => href(`${PATH}/${each.id}`),
+        empty: () => empty("Nothing was compared yet", "Each provider is compared every day. Start a run to compare days of your choice now."),
+      },
+    });
+    const start = h("p", { class: "actions" }, button("plus", "Start a run", () => askStart(context), { class: "primary" }));
+    return {
+      node: frame(PATH, start, h("div", { class: "stack" }, days.node, list.rows)),
+      stop() {
+        waiting.set(false);
+        list.stop();
+      },
+    };
+  },
+};
+
+/** @type {import("../router.js").View} */
+export const reconciliation = {
+  path: `${PATH}/:id`,
+  title: "Run",
+  permission: "operations",
+  show(context) {
+    const { id } = context.params;
+    const head = h("span");
+    const told = h("div");
+    const details = h("div");
+    const draw = redrawn(details, drawnRun);
+    const drawHead = redrawn(head, (/** @type {any} */ one) => [named(one.provider), " ", state(one)]);
+    const found = breaksOf(context, { run_id: id }, "What this run has seen");
+    const waiting = again(["reconciliations", id]);
+    const stop = watch(query(["reconciliations", id], ({ signal }) => api.get(`${API}/${id}`, { signal })), (result) => {
+      replace(told, result.error || !result.data ? shown(result, () => null) : null);
+      const isOn = Boolean(result.data && isUnderWay(result.data));
+      if (waiting.set(isOn) && !isOn) {
+        invalidate(["breaks"]);
+      }
+      if (result.data) {
+        context.setTitle(`${named(result.data.provider)}, ${spanText(dayOf(result.data.start_date), dayOf(result.data.end_date))}`);
+        drawHead(result.data);
+        draw(result.data);
+      }
+    });
+    const file = button("download", "Save the breaks as CSV", async () => saveBlob(await api.file(`${API}/${id}/breaks.csv`), `breaks-${id}.csv`));
+    const node = h("section", null, heading(head, file, BACK), told, h("div", { class: "stack" }, panel("How far it is", details), panel("Breaks", found.form, found.rows)));
+    return {
+      node,
+      stop() {
+        waiting.set(false);
+        found.stop();
+        stop();
+      },
+    };
+  },
+};
+
+/** Ask again every other second while something is under way. */
+function again(/** @type {string[]} */ key) {
+  /** @type {any} */
+  let timer = null;
+  return {
+    /** Return whether that is something new. */
+    set(/** @type {boolean} */ isOn) {
+      const isNew = isOn !== (timer !== null);
+      if (isNew) {
+        clearInterval(timer);
+        timer = isOn ? setInterval(() => invalidate(key), AGAIN_MS) : null;
+      }
+      return isNew;
+    },
+  };
+}
+
+function isUnderWay(/** @type {any} */ each) {
+  return UNDER_WAY.includes(each.status);
+}
+
+function state(/** @type {any} */ each) {
+  const [text, tone] = STATES[each.status] ?? [words(each.status), "calm"];
+  return badge(each.status, { text, tone });
+}
+
+function dayOf(/** @type {string} */ at) {
+  return String(at).slice(0, 10);
+}
+
+function comparedOf(/** @type {any} */ each) {
+  return each.counts?.compared ?? 0;
+}
+
+function breaksCell(/** @type {any} */ each) {
+  const number = each.counts?.breaks ?? 0;
+  return number > 0 ? h("strong", null, count(number)) : count(number);
+}
+
+function drawnRun(/** @type {any} */ one) {
+  const { counts = {} } = one;
+  return [
+    isUnderWay(one) ? h("p", { role: "status" }, h("progress", { "aria-label": "How far it is" }), ` ${count(comparedOf(one))} compared`) : null,
+    one.error ? h("p", { class: "told bad wrap" }, one.error) : null,
+    facts([
+      ["Days", spanText(dayOf(one.start_date), dayOf(one.end_date))],
+      ...Object.entries(counts).map(([name, value]) => /** @type {[string, any]} */ ([words(name), typeof value === "number" ? count(value) : value])),
+      ["Begun", dateTime(one.created_at)],
+      ["Ended", one.finished_at ? dateTime(one.finished_at) : "—"],
+    ]),
+  ];
+}
+
+async function askStart(/** @type {import("../router.js").Context} */ context) {
+  const act = newAct();
+  await confirm({
+    title: "Compare with a provider",
+    consequences: h("p", null, "What the provider has of these days is compared with what we have. Nothing is charged or refunded by it."),
+    fields: [
+      field("Provider", select({ name: "provider" }, [["stripe", "Stripe"], ["paypal", "PayPal"]])),
+      field("From", input({ type: "date", name: "start_date", required: true, value: plusDays(today(), -1), max: today() })),
+      field("To", input({ type: "date", name: "end_date", value: "", max: today() }), { hint: "Days are those of UTC. Left empty: until now." }),
+    ],
+    submit: "Start",
+    act: async (values) => {
+      const asked = { provider: values.provider, start_date: values.start_date, ...(values.end_date ? { end_date: values.end_date } : {}) };
+      const made = await api.post(API, asked, { act });
+      toast("The run is started.", { tone: "good" });
+      invalidate(["reconciliations"]);
+      context.navigate(`${PATH}/${made.id}`);
+    },
+  });
+}
