@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from models import (  # noqa: F401  each enters its tables by being imported
     alerts,
+    analytics_events,
+    analytics_producers,
     credit_notes,
     cursors,
     deliveries,

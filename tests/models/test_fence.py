@@ -23,6 +23,8 @@ SHARED = {
     "mail_suppressions": "an address may be of several companies of a tenant",
     "outbox": "worked off by tasks for all companies; carries whose it is",
     "alerts": "some are of the whole system",
+    "analytics_producers": "one process accepts events for all companies",
+    "analytics_gaps": "belongs to a producer",
     "endpoints": "some hear all companies of a tenant",
     "endpoint_messages": "some are told to a tenant",
     "endpoint_deliveries": "belongs to an endpoint",
