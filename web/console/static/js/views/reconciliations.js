@@ -67,7 +67,7 @@ export const reconciliations = {
     });
     const start = h("p", { class: "actions" }, button("plus", "Start a run", () => askStart(context), { class: "primary" }));
     return {
-      node: frame(PATH, start, h("div", { class: "stack" }, days.node, list.rows)),
+      node: frame(PATH, h("div", { class: "stack" }, start, days.node, list.rows)),
       stop() {
         waiting.set(false);
         list.stop();

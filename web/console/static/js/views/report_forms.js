@@ -39,6 +39,14 @@ const CLOCKS = [
 ];
 const OWN = "own";
 
+/** @type {Record<string, string>} */
+const FIGURES = { mrr: "MRR", arr: "ARR", mrr_churned: "MRR churned" };
+
+/** Return a metric of the API as people call it. */
+export function figureName(/** @type {string} */ name) {
+  return FIGURES[name] ?? words(name);
+}
+
 /** @typedef {import("../ui/forms.js").Field} Field */
 
 /**
@@ -83,7 +91,7 @@ function questionFields(/** @type {any[]} */ metrics, /** @type {boolean} */ mov
   const to = field("To", input({ type: "date", name: "query.to", value: today() }));
   const by = field("In", select({ name: "query.granularity" }, TIMES));
   const currency = field("Only in the currency", input({ name: "query.currency", maxlength: 3, pattern: "[A-Za-z]{3}", placeholder: "All" }), { hint: "Such as EUR. Amounts stand in the currency in which they were paid." });
-  const chosen = choices("query.metrics", "Figures", metrics.map((each) => [each.name, words(each.name)]), isCustom);
+  const chosen = choices("query.metrics", "Figures", metrics.map((each) => [each.name, figureName(each.name)]), isCustom);
   const parts = choices("query.dimensions", "A row for each", [["currency", "Currency"], ["dimension", "Module, step or reason"]], () => false);
   const all = can("operations") ? field("Over all companies", input({ type: "checkbox", name: "all_companies", checked: companyId() === null, disabled: companyId() === null })) : null;
 

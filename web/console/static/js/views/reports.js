@@ -14,7 +14,7 @@ import { empty, shown } from "../ui/states.js";
 import { toast } from "../ui/toasts.js";
 import { AT, frame } from "./analytics.js";
 import { button, facts, heading, listing, panel, redrawn, refocus } from "./parts.js";
-import { PERIODS, TYPES, askReport, askSchedule, clockText } from "./report_forms.js";
+import { PERIODS, TYPES, askReport, askSchedule, clockText, figureName } from "./report_forms.js";
 
 const PATH = `${AT}/reports`;
 const SCHEDULES = `${AT}/schedules`;
@@ -176,7 +176,7 @@ function drawnReport(/** @type {any} */ one) {
       facts([
         ["What", TYPES[one.report_type]],
         ["Days", days(one)],
-        ["Figures", asked.metrics?.map(words).join(", ")],
+        ["Figures", asked.metrics?.map(figureName).join(", ")],
         ["A row for each", asked.dimensions?.map(words).join(", ")],
         ["Only", asked.filters?.map((/** @type {any} */ each) => `${words(each.field)} ${each.op} ${each.value.join(", ")}`).join("; ")],
         ["Of", one.company_id ? "This company" : "All companies"],
@@ -208,7 +208,7 @@ function resultsOf(/** @type {any} */ { results: { columns, rows }, is_cut: isCu
         "table",
         null,
         h("caption", { class: "visually-hidden" }, "What came of it"),
-        h("thead", null, h("tr", null, columns.map((/** @type {any} */ each) => h("th", { scope: "col", class: isNumber(each) ? "number" : null }, words(each.name))))),
+        h("thead", null, h("tr", null, columns.map((/** @type {any} */ each) => h("th", { scope: "col", class: isNumber(each) ? "number" : null }, figureName(each.name))))),
         h("tbody", null, rows.slice(0, MOST_ROWS).map((/** @type {any[]} */ row) => h("tr", null, row.map((value, n) => h("td", { class: isNumber(columns[n]) ? "number" : null }, written(value, columns[n])))))),
       ),
     ),
