@@ -177,3 +177,9 @@ def test_a_payout_says_what_it_is_made_up_of(page):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save its report as CSV").click()
     assert saved.value.suggested_filename == f"payout-{PAYOUT}.csv"
+
+
+def test_without_a_company_each_page_says_what_to_do(page):
+    go(page, "/analytics")
+    expect(page.get_by_role("heading", name="Choose a company")).to_be_visible()
+    expect(page.get_by_text("choose the one to act for")).to_be_visible()

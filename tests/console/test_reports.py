@@ -23,7 +23,7 @@ RESULTS = {
         {"name": "currency", "kind": "text"},
         {"name": "mrr", "kind": "number"},
     ],
-    "rows": [["2026-10-01", "=INR", "9007199254740993.2500"]],
+    "rows": [["2026-10-01", "=INR", "9007199254740993.2501"]],
 }
 
 
@@ -132,7 +132,7 @@ def test_a_question_of_ones_own_is_asked_and_read(page):
     }
     desk.row |= {"status": "done", "results": RESULTS, "row_count": 1}
     rows = page.get_by_role("table", name="What came of it")
-    expect(rows).to_contain_text("9,007,199,254,740,993.25")
+    expect(rows).to_contain_text("9,007,199,254,740,993.2501")
     expect(rows.get_by_role("columnheader", name="MRR")).to_be_visible()
     judge(page, "report")
     with page.expect_download() as saved:

@@ -151,6 +151,12 @@ export function count(/** @type {number | string} */ value) {
   );
 }
 
+/** Return a decimal text with all of its digits but zeros at the end: "1234.5000" is "1,234.5". */
+export function decimal(/** @type {string} */ value) {
+  const options = /** @type {const} */ ({ maximumFractionDigits: 20 });
+  return kept("decimal", () => new Intl.NumberFormat(locale(), options)).format(/** @type {any} */ (value));
+}
+
 /** Return a share as text: `percent("0.973")` is "97.3%". */
 export function percent(/** @type {number | string} */ share) {
   const options = /** @type {const} */ ({ style: "percent", maximumFractionDigits: 1 });

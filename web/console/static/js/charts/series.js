@@ -1,6 +1,6 @@
 /** From what the API answers of metrics to what a chart shows, as decimal text from end to end. */
 
-import { compact, count, date, money, month, percent, shortDate, words } from "../format.js";
+import { compact, count, date, decimal, money, month, percent, shortDate, words } from "../format.js";
 
 /**
  * @typedef {object} Kind what a chart is of
@@ -132,7 +132,7 @@ export function written(unit, value, currency) {
   if (unit === "money") {
     return money(value, currency);
   }
-  return unit === "share" ? percent(value) : count(value);
+  return unit === "share" ? percent(value) : decimal(value);
 }
 
 /** @param {Kind["unit"]} unit @param {number} value @param {string} currency */

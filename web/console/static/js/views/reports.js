@@ -4,7 +4,7 @@ import { api } from "../api.js";
 import { saveBlob } from "../charts/csv.js";
 import { spanText } from "../charts/periods.js";
 import { h, replace } from "../dom.js";
-import { count, date, dateTime, time, words } from "../format.js";
+import { count, date, dateTime, decimal, time, words } from "../format.js";
 import { invalidate, query, watch } from "../query.js";
 import { href } from "../router.js";
 import { can } from "../session.js";
@@ -197,7 +197,7 @@ function resultsOf(/** @type {any} */ { results: { columns, rows }, is_cut: isCu
     if (value === null || value === "") {
       return "—";
     }
-    return isNumber(column) ? count(value) : column.kind === "date" ? date(value) : value;
+    return isNumber(column) ? decimal(value) : column.kind === "date" ? date(value) : value;
   };
   const left = rows.length - MOST_ROWS;
   return [
