@@ -63,6 +63,7 @@ class Dispute(Moving):
         UniqueConstraint("provider", "provider_dispute_id"),
         Index("idx_disputes_company_id", "company_id", "status"),
         Index("idx_disputes_transaction_id", "transaction_id"),
+        Index("idx_disputes_created_at", "created_at"),
         Index("idx_disputes_evidence_due_at", "status", "evidence_due_at"),
     )
 

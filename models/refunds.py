@@ -74,6 +74,7 @@ class Refund(Moving):
         Index("idx_transaction_id", "transaction_id"),
         Index("idx_status", "status"),
         Index("idx_refunds_company_id", "company_id"),
+        Index("idx_refunds_created_at", "created_at"),
     )
 
     MOVES = {  # noqa: RUF012  data, read by the docs and the tests

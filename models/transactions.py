@@ -22,9 +22,9 @@ from sqlalchemy import (
     and_,
     select,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, validates
 
-from models import locks
+from models import clock, locks
 from models.base import CURRENCY, PROVIDER_ID, Changing, CompanyOwned, Id, words
 from models.ids import new_id
 from models.invoices import Invoice, InvoiceStatus
@@ -145,6 +145,8 @@ class Transaction(Moving):
         Index("idx_transactions_company_status", "company_id", "status"),
         Index("idx_transactions_company_retry", "company_id", "next_retry_at"),
         Index("idx_transactions_payment_processor_id", "payment_processor_id"),
+        # A provider's charges by when they were made: what a reconciliation reads page by page.
+        Index("idx_transactions_charged_at", "payment_method", "charged_at"),
     )
 
     MOVES = {  # noqa: RUF012  data, read by the docs and the tests
@@ -172,6 +174,7 @@ class Transaction(Moving):
     payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_methods.id"))
     off_session: Mapped[bool] = mapped_column(Boolean, default=False)
     payment_processor_id: Mapped[str | None] = mapped_column(PROVIDER_ID)  # the charge
+    charged_at: Mapped[datetime | None]  # when we heard of the charge first
     provider_transaction_id: Mapped[str | None] = mapped_column(PROVIDER_ID)  # the intent
     amount_captured: Mapped[Decimal] = mapped_column(default=Decimal(0))
     amount_refunded: Mapped[Decimal] = mapped_column(default=Decimal(0))
@@ -206,6 +209,12 @@ class Transaction(Moving):
         " remote(Transaction.provider_transaction_id).is_not(None))",
         viewonly=True,
     )
+
+    @validates("payment_processor_id")
+    def _hear_of_charge(self, _: str, charge_id: str | None) -> str | None:
+        if charge_id is not None and charge_id != self.payment_processor_id:
+            self.charged_at = clock.now()
+        return charge_id
 
     @property
     def open_attempt(self) -> PaymentAttempt | None:

@@ -34,6 +34,9 @@ SHARED = {
     "import_files": "belongs to a tenant",
     "import_pages": "belongs to a file",
     "import_refusals": "belongs to an import",
+    "reconciliation_runs": "of our account at the provider",
+    "reconciliation_suspects": "belongs to a run",
+    "reconciliation_breaks": "whose it is may be unknown",
     "operator_acts": "some are about what is no company's",
     "payment_webhooks": "whose it is, is known only once it has been handled",
 }
