@@ -44,9 +44,15 @@ class Book:
             "id": RUN,
             "provider": "stripe",
             "status": "running",
-            "start_date": "2026-11-20",
-            "end_date": "2026-11-21",
-            "counts": {"compared": 1200, "breaks": 3},
+            "phase": "refunds",
+            "starts_at": "2026-11-20T00:00:00Z",
+            "ends_at": "2026-11-22T00:00:00Z",
+            **dict.fromkeys(("our_rows", "matched", "suspects", "confirmed", "closed"), 0),
+            "provider_rows": 1200,
+            "opened": 3,
+            "waiting_for": None,
+            "waiting_until": None,
+            "asked_by": None,
             "error": None,
             "created_at": moment,
             "finished_at": None,
@@ -56,11 +62,17 @@ class Book:
             "kind": "amount",
             "status": "open",
             "provider": "stripe",
-            "provider_object_id": "ch_1",
+            "object_id": "ch_1",
             "ours": {"amount": "100.00", "currency": "INR", "status": "succeeded"},
             "theirs": {"amount": "99.00", "currency": "INR", "status": "succeeded"},
             "is_repairable": False,
-            "assigned_to": None,
+            "owner_id": None,
+            "subject": "charge",
+            "amount": "100.00",
+            "currency": "INR",
+            "happened_at": moment,
+            "repair_error": None,
+            "resolution": None,
             "run_id": RUN,
             "transaction_id": None,
             "note": None,
@@ -104,7 +116,7 @@ class Book:
         elif act == "resolve":
             self.found |= {"status": "resolved", "note": body["note"]}
         elif act == "assign":
-            self.found["assigned_to"] = body["user_id"]
+            self.found["owner_id"] = body["user_id"]
 
 
 def go(page: Page, path: str) -> None:
@@ -115,7 +127,7 @@ def go(page: Page, path: str) -> None:
 def test_a_run_is_started_and_followed_to_its_end(page):
     book = Book(page)
     go(page, "/operations/reconciliations")
-    expect(page.get_by_role("region", name="Breaks found a day")).to_contain_text("3")
+    expect(page.get_by_role("region", name="Breaks opened a day")).to_contain_text("3")
     page.get_by_role("button", name="Start a run").click()
     dialog = page.get_by_role("dialog", name="Compare with a provider")
     dialog.get_by_label("From").fill("2026-11-20")
@@ -123,7 +135,7 @@ def test_a_run_is_started_and_followed_to_its_end(page):
     expect(page.get_by_role("heading", name=re.compile("Stripe Running"))).to_be_visible()
     asked = {"provider": "stripe", "start_date": "2026-11-20"}
     assert book.sent == [("reconciliations", asked)]
-    expect(page.get_by_text("1,200 compared")).to_be_visible()
+    expect(page.get_by_text("At the refunds; 1,200 read")).to_be_visible()
     book.run |= {"status": "done", "finished_at": now().isoformat()}
     expect(page.get_by_role("heading", name=re.compile("Stripe Done"))).to_be_visible()
     expect(page.get_by_role("table", name="What this run has seen")).to_contain_text("ch_1")
@@ -136,8 +148,8 @@ def test_a_run_is_started_and_followed_to_its_end(page):
 def test_both_sides_of_a_break_stand_next_to_each_other(page):
     book = Book(page)
     go(page, f"/operations/breaks/{BREAK}")
-    row = page.get_by_role("row").filter(has_text="100.00")
-    expect(row).to_contain_text("99.00")
+    row = page.get_by_role("row").filter(has_text="99.00")
+    expect(row).to_contain_text("100.00")
     expect(row).to_contain_text("differs")
     expect(page.get_by_role("row").filter(has_text="differs")).to_have_count(1)
     expect(page.get_by_role("button", name="Repair")).to_have_count(0)

@@ -2,7 +2,7 @@
 
 import { api, newAct } from "../api.js";
 import { h, replace } from "../dom.js";
-import { time, words } from "../format.js";
+import { money, time, words } from "../format.js";
 import { invalidate, query, watch } from "../query.js";
 import { href } from "../router.js";
 import { session } from "../session.js";
@@ -39,6 +39,8 @@ const KINDS = {
 };
 /** @type {Record<string, [string, string]>} */
 const STATES = { open: ["Open", "warn"], repaired: ["Repaired", "good"], resolved: ["Resolved", "good"] };
+/** @type {Record<string, string>} */
+const RESOLUTIONS = { agreed: "A later run found that both sides say the same", repaired: "Repaired", accepted: "Accepted as it is" };
 
 /**
  * Return a list of breaks.
@@ -122,11 +124,11 @@ function state(/** @type {any} */ { status }) {
   return badge(status, { text, tone });
 }
 
-function idOf(/** @type {any} */ { provider_object_id: id }) {
+function idOf(/** @type {any} */ { object_id: id }) {
   return id ? h("code", { class: "wrap" }, id) : "—";
 }
 
-function ownerText(/** @type {any} */ { assigned_to: owner }) {
+function ownerText(/** @type {any} */ { owner_id: owner }) {
   if (!owner) {
     return h("span", { class: "quiet" }, "Nobody's");
   }
@@ -156,19 +158,24 @@ function said(/** @type {any} */ value) {
 
 function drawnBreak(/** @type {any} */ one) {
   return [
+    one.repair_error ? h("p", { class: "told bad" }, icon("alert"), h("span", { class: "wrap" }, `The repair has failed: ${one.repair_error}`)) : null,
     panel("Both sides", sides(one)),
     panel(
       "Details",
       facts([
         ["Provider", named(one.provider)],
-        ["Provider's id", one.provider_object_id ? idOf(one) : null],
+        ["Provider's id", one.object_id ? idOf(one) : null],
         ["Payment", one.transaction_id ? h("a", { href: href(`/payments/${one.transaction_id}`) }, "See the payment") : null],
         ["Whose", ownerText(one)],
         ["First seen", time(one.first_seen, { isFull: true })],
         ["Last seen", time(one.last_seen, { isFull: true })],
         ["Run", one.run_id ? h("a", { href: href(`${AT}/reconciliations/${one.run_id}`) }, "See the run") : null],
+        ["About", words(one.subject)],
+        ["Amount", one.amount === null ? null : money(one.amount, one.currency)],
+        ["Happened", one.happened_at ? time(one.happened_at, { isFull: true }) : null],
         ["Over since", one.resolved_at ? time(one.resolved_at, { isFull: true }) : null],
-        ["How", one.note ? h("span", { class: "wrap" }, one.note) : null],
+        ["Why", one.resolution ? RESOLUTIONS[one.resolution] ?? words(one.resolution) : null],
+        ["Note", one.note ? h("span", { class: "wrap" }, one.note) : null],
       ]),
     ),
   ];
@@ -218,7 +225,7 @@ function actsOf(/** @type {any} */ one) {
     return null;
   }
   const me = session().user?.id;
-  const isMine = one.assigned_to === me;
+  const isMine = one.owner_id === me;
   return [
     one.is_repairable
       ? button("check", "Repair", async () => {

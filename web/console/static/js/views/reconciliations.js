@@ -23,15 +23,16 @@ const PATH = `${AT}/reconciliations`;
 const AGAIN_MS = 2000;
 const BACK = { path: PATH, label: "Reconciliation" };
 /** @type {Record<string, [string, string]>} */
-const STATES = {
-  pending: ["Waiting", "busy"],
-  running: ["Running", "busy"],
-  done: ["Done", "good"],
-  completed: ["Done", "good"],
-  failed: ["Failed", "bad"],
-  canceled: ["Cancelled", "calm"],
+const STATES = { running: ["Running", "busy"], done: ["Done", "good"], failed: ["Failed", "bad"] };
+/** @type {Record<string, string>} */
+const PHASES = {
+  charges: "charges",
+  refunds: "refunds",
+  disputes: "disputes",
+  customers: "customers",
+  suspects: "what did not match, once more",
+  open: "breaks that were open before",
 };
-const UNDER_WAY = ["pending", "running"];
 
 /** @type {import("../router.js").View} */
 export const reconciliations = {
@@ -53,11 +54,12 @@ export const reconciliations = {
       table: {
         caption: "Runs",
         columns: [
-          { label: "Days", isHeader: true, cell: (each) => spanText(dayOf(each.start_date), dayOf(each.end_date)) },
+          { label: "Days", isHeader: true, cell: (each) => daysOf(each) },
           { label: "Provider", cell: (each) => named(each.provider) },
           { label: "Status", cell: state },
-          { label: "Compared", isNumber: true, cell: (each) => count(comparedOf(each)) },
-          { label: "Breaks", isNumber: true, cell: (each) => breaksCell(each) },
+          { label: "Agree", isNumber: true, cell: (each) => count(each.matched) },
+          { label: "Breaks opened", isNumber: true, cell: opened },
+          { label: "Closed", isNumber: true, cell: (each) => count(each.closed) },
           { label: "Begun", cell: (each) => time(each.created_at) },
         ],
         rowKey: (each) => each.id,
@@ -97,7 +99,7 @@ export const reconciliation = {
         invalidate(["breaks"]);
       }
       if (result.data) {
-        context.setTitle(`${named(result.data.provider)}, ${spanText(dayOf(result.data.start_date), dayOf(result.data.end_date))}`);
+        context.setTitle(`${named(result.data.provider)}, ${daysOf(result.data)}`);
         drawHead(result.data);
         draw(result.data);
       }
@@ -133,7 +135,7 @@ function again(/** @type {string[]} */ key) {
 }
 
 function isUnderWay(/** @type {any} */ each) {
-  return UNDER_WAY.includes(each.status);
+  return each.status === "running";
 }
 
 function state(/** @type {any} */ each) {
@@ -141,28 +143,31 @@ function state(/** @type {any} */ each) {
   return badge(each.status, { text, tone });
 }
 
-function dayOf(/** @type {string} */ at) {
-  return String(at).slice(0, 10);
+/** The days of its window in UTC, whose end does not belong to it. */
+function daysOf(/** @type {any} */ { starts_at: from, ends_at: to }) {
+  return spanText(new Date(from).toISOString().slice(0, 10), new Date(Date.parse(to) - 1).toISOString().slice(0, 10));
 }
 
-function comparedOf(/** @type {any} */ each) {
-  return each.counts?.compared ?? 0;
-}
-
-function breaksCell(/** @type {any} */ each) {
-  const number = each.counts?.breaks ?? 0;
-  return number > 0 ? h("strong", null, count(number)) : count(number);
+function opened(/** @type {any} */ each) {
+  return each.opened > 0 ? h("strong", null, count(each.opened)) : count(each.opened);
 }
 
 function drawnRun(/** @type {any} */ one) {
-  const { counts = {} } = one;
   return [
-    isUnderWay(one) ? h("p", { role: "status" }, h("progress", { "aria-label": "How far it is" }), ` ${count(comparedOf(one))} compared`) : null,
-    one.error ? h("p", { class: "told bad wrap" }, one.error) : null,
+    isUnderWay(one) ? h("p", { role: "status" }, h("progress", { "aria-label": "How far it is" }), ` At the ${PHASES[one.phase] ?? one.phase}; ${count(one.provider_rows)} read`) : null,
+    one.waiting_for ? h("p", { class: "told warn" }, h("span", { class: "wrap" }, one.waiting_for, one.waiting_until ? [" It goes on ", time(one.waiting_until), "."] : null)) : null,
+    one.error ? h("p", { class: "told bad" }, h("span", { class: "wrap" }, one.error)) : null,
     facts([
-      ["Days", spanText(dayOf(one.start_date), dayOf(one.end_date))],
-      ...Object.entries(counts).map(([name, value]) => /** @type {[string, any]} */ ([words(name), typeof value === "number" ? count(value) : value])),
+      ["Days", daysOf(one)],
+      [`Read from ${named(one.provider)}`, count(one.provider_rows)],
+      ["Read from ours", count(one.our_rows)],
+      ["Agree", count(one.matched)],
+      ["Asked about once more", count(one.suspects)],
+      ["Breaks seen", count(one.confirmed)],
+      ["Breaks opened", count(one.opened)],
+      ["Breaks closed", count(one.closed)],
       ["Begun", dateTime(one.created_at)],
+      ["By", one.asked_by ? "An operator" : "The clock"],
       ["Ended", one.finished_at ? dateTime(one.finished_at) : "—"],
     ]),
   ];

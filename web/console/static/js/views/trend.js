@@ -8,8 +8,8 @@ const DAYS = 30;
 /** @type {import("../charts/series.js").Kind} */
 const KIND = {
   id: "breaks",
-  title: "Breaks found a day",
-  about: "What the runs that began on a day have found anew.",
+  title: "Breaks opened a day",
+  about: "Breaks that were opened by the runs of a day.",
   metrics: ["breaks"],
   unit: "count",
   drawing: "columns",
@@ -38,7 +38,7 @@ function seriesOf(runs, from, to) {
   const found = new Map();
   for (const run of runs) {
     const day = today(Date.parse(run.created_at));
-    found.set(day, (found.get(day) ?? 0) + (run.counts?.breaks ?? 0));
+    found.set(day, (found.get(day) ?? 0) + run.opened);
   }
   const points = Array.from({ length: daysOf(from, to) }, (_, n) => plusDays(from, n)).map((date) => ({ date, value: String(found.get(date) ?? 0) }));
   const total = points.reduce((sum, { value }) => sum + Number(value), 0);
