@@ -119,7 +119,7 @@ class NewEvent:
     currency: str | None = None
     quantity: Decimal | None = None
     dimension: str = ""
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any] | str | None = None  # as JSON if it is text
 
 
 def event_id(company_id: UUID, *key: str) -> UUID:
@@ -220,8 +220,21 @@ def _row(event: NewEvent, zones: dict[UUID, str], moment: datetime) -> tuple[Any
         event.currency,
         event.quantity,
         event.dimension,
-        orjson.dumps(event.metadata).decode() if event.metadata is not None else None,
+        as_json(event.metadata),
         at.replace(tzinfo=None),
         day_of(at, zones[event.company_id]),
         moment,
     )
+
+
+def as_json(metadata: dict[str, Any] | str | None) -> str | None:
+    """Return metadata as JSON text, with its numbers exact."""
+    if metadata is None or isinstance(metadata, str):
+        return metadata
+    return orjson.dumps(metadata, default=_exact).decode()
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(f"{value:f}")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -19,6 +19,10 @@ MAIL_EVERY_S = 3600.0
 # What nobody is owed for was lost by hand; a page that fails comes back by itself.
 IMPORTS_EVERY_S = 300.0
 
+# What waits is stored so long after it was accepted, unless a full batch rings before.
+FLUSH_EVERY_S = 5.0
+SETTLE_EVERY_S = 60.0
+
 
 def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
@@ -36,6 +40,8 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "fx.watch": RATES_EVERY_S,
         "mail.watch": MAIL_EVERY_S,
         "imports.sweep": IMPORTS_EVERY_S,
+        "analytics.flush": FLUSH_EVERY_S,
+        "analytics.sweep": SETTLE_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,
         "webhooks.fetch_missed": missed_every_s,
     }

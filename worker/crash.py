@@ -45,6 +45,8 @@ POINTS = (
     "imports.turned",
     "imports.taken",
     "imports.invoices.committed",
+    "analytics.taken",
+    "analytics.committed",
 )
 
 

@@ -17,7 +17,8 @@ from uuid import UUID
 
 import orjson
 
-from models.outbox import Owed
+from models.ids import new_id
+from models.outbox import Owed, queue_of
 from worker.cache import Breaker, connect
 from worker.settings import settings
 
@@ -74,6 +75,12 @@ def message_for(owed: Owed) -> tuple[str, bytes]:
     )
 
 
+def ring_for(task: str) -> tuple[str, bytes]:
+    """Return the queue and a message that rings a periodic task, as beat does."""
+    queue = queue_of(task)
+    return queue, message(new_id(), task, queue, is_ring=True)
+
+
 def message(  # noqa: PLR0913  one name for each thing that a message carries
     owed_id: UUID,
     task: str,
@@ -83,16 +90,19 @@ def message(  # noqa: PLR0913  one name for each thing that a message carries
     request_id: str | None = None,
     sent_at: datetime | None = None,
     sends: int = 1,
+    is_ring: bool = False,
 ) -> bytes:
     """Return one message as kombu's Redis transport keeps it.
 
     Args:
+        is_ring: it is for a periodic task, which takes no id: the same as beat's own rings.
         sent_at: tells the sweeper how far the queue has been read.
         sends: how many messages there were for this row, with this one.
         ids: shown to whoever looks at the task in Flower; the row is what is worked from.
     """
     task_id = str(owed_id)
-    body = base64.b64encode(orjson.dumps([[task_id], ids or {}, _EMBED])).decode()
+    arguments = [] if is_ring else [task_id]
+    body = base64.b64encode(orjson.dumps([arguments, ids or {}, _EMBED])).decode()
     shown = ", ".join(f"{name}={value}" for name, value in (ids or {}).items())
     return orjson.dumps(
         {
@@ -112,7 +122,7 @@ def message(  # noqa: PLR0913  one name for each thing that a message carries
                 "timelimit": [None, None],
                 "root_id": task_id,
                 "parent_id": None,
-                "argsrepr": f"({task_id!r},)",
+                "argsrepr": repr(tuple(arguments)),
                 "kwargsrepr": "{" + shown + "}",
                 "origin": ORIGIN,
                 "ignore_result": True,

@@ -84,16 +84,18 @@ def _producers() -> None:
         _id("id"),
         sa.Column("name", sa.String(length=100), nullable=False),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in counts),
+        _moment("told_at"),
         _moment("created_at"),
-        _moment("updated_at"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_analytics_producers")),
     )
+    op.create_index("idx_analytics_producers_told_at", "analytics_producers", ["told_at"])
     op.create_table(
         "analytics_gaps",
         _id("id"),
         _id("producer_id"),
         sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
+        _moment("noticed_at"),
         _moment("lost_at", is_nullable=True),
         _moment("created_at"),
         sa.ForeignKeyConstraint(
@@ -104,6 +106,7 @@ def _producers() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_analytics_gaps")),
     )
     op.create_index("idx_analytics_gaps_producer", "analytics_gaps", ["producer_id", "last"])
+    op.create_index("idx_analytics_gaps_lost_at", "analytics_gaps", ["lost_at", "noticed_at"])
 
 
 def downgrade() -> None:

@@ -1,0 +1,1 @@
+"""The collector: events are put into a stream, and taken from it into the table in batches."""
