@@ -38,7 +38,7 @@ def whole(value: Any) -> Any:
     return int(value) if is_whole else value
 
 
-def _exact(value: Any) -> Decimal:
+def exact(value: Any) -> Decimal:
     """Read a JSON number or a string of digits, exactly; a boolean or a word is neither."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise ValueError("must be a number")  # noqa: TRY004  pydantic wants ValueErrors
@@ -86,7 +86,7 @@ def _spelled(pattern: str, told: str) -> BeforeValidator:
 
 Exact = Annotated[
     Decimal,
-    BeforeValidator(_exact),
+    BeforeValidator(exact),
     WithJsonSchema(
         {
             "anyOf": [
@@ -100,7 +100,7 @@ Exact = Annotated[
 # Of an address, where all is text.
 ExactText = Annotated[
     Decimal,
-    BeforeValidator(_exact),
+    BeforeValidator(exact),
     WithJsonSchema(
         {
             "type": "string",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from web.api import (
     alerts,
+    analytics_events,
     auth,
     bank_transfers,
     cancels,
@@ -59,6 +60,7 @@ BLUEPRINTS: tuple[Routes, ...] = (
     credit_notes.routes,
     plans.routes,
     subscriptions.routes,
+    analytics_events.routes,
     payments.routes,
     portal_links.routes,
     captures.routes,
