@@ -15,7 +15,6 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import analytics_producers
@@ -88,9 +87,8 @@ class Producer:
             self._withdrawn = []
         try:
             in_transaction(analytics_producers.tell, None, self.id, self.name, accepted, withdrawn)
-        except SQLAlchemyError as error:
-            # The next event that it accepts makes it try again.
-            log.warning("%d accepted events are not told of: %s", accepted, type(error).__name__)
+        except Exception as error:  # noqa: BLE001  nobody waits for it, and the next one tells all
+            log.warning("%d accepted events are not told of: %s", accepted, error)
             with self._lock:
                 self._withdrawn = [*withdrawn, *self._withdrawn]
 
