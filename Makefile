@@ -65,6 +65,7 @@ chaos: setup-dev  ## Run 10,000 random histories (HISTORIES=n; goes on where it 
 		tests/faults/test_restarts.py tests/faults/test_load.py
 	@PAYBEAT_RELAY_LONG=1 $(BIN)/python -m pytest tests/faults/relay
 	@PAYBEAT_WHOLE_BOOK=1 $(BIN)/python -m pytest tests/web/test_summary.py
+	@PAYBEAT_ANALYTICS_LONG=1 $(BIN)/python -m pytest tests/faults/test_collector.py
 	@PAYBEAT_LONG=1 $(BIN)/python -m pytest tests/tasks/test_year.py
 	@PAYBEAT_FUZZ_EXAMPLES=20 $(BIN)/python -m pytest tests/web/api/test_schemathesis.py
 	@$(BIN)/python -m tests.simulation.chaos --histories $(HISTORIES) --processes $(TEST_PROCESSES)

@@ -8,7 +8,7 @@ from worker.app import periodic
 from worker.cache import CacheAway
 from worker.collecting.accepting import ring
 from worker.collecting.flushing import Flush, settle
-from worker.collecting.stream import CLAIMED_AFTER_S, stream
+from worker.collecting.stream import stream
 from worker.settings import settings
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 @periodic("analytics.flush")
 def flush() -> None:
     """Store what waits in the stream. Safe twice: an event is stored once by its id."""
-    run = Flush(stream(), batch=settings().analytics_batch_size, claimed_after_s=CLAIMED_AFTER_S)
+    run = Flush(
+        stream(),
+        batch=settings().analytics_batch_size,
+        claimed_after_s=settings().analytics_claim_after_s,
+    )
     try:
         if run.run():
             ring()

@@ -92,6 +92,7 @@ class Settings:
 
     analytics_enabled: bool = True
     analytics_batch_size: int = 100
+    analytics_claim_after_s: float = 30.0
     reports_database_url: str = field(default="", repr=False)
     reports_time_limit_s: float = 20.0
     analytics_export_dir: str = ""

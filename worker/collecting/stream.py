@@ -32,8 +32,6 @@ MOST_EVENTS = 500_000
 MOST_BYTES = 256 * 1024 * 1024
 # Refused entries that are kept for a person to look at.
 MOST_REFUSED = 10_000
-# A batch takes a fraction of a second; what a worker holds for so long was a dead one's.
-CLAIMED_AFTER_S = 30.0
 # A ring that nobody heard is repeated.
 RUNG_FOR_S = 2.0
 # A worker's name is its process's; those of processes that are gone are forgotten.
@@ -137,9 +135,7 @@ class Stream:
         )
         return [_entry(*each) for _, several in found or () for each in several if each[1]]
 
-    def claim(
-        self, worker: str, number: int, *, idle_s: float = CLAIMED_AFTER_S
-    ) -> list[Entry | Strange]:
+    def claim(self, worker: str, number: int, *, idle_s: float) -> list[Entry | Strange]:
         """Take over what a worker that is gone has held."""
         idle_ms = int(idle_s * 1000)
         answer = self._in_group(
