@@ -25,7 +25,7 @@ from worker.collecting import accepting, flushing
 from worker.collecting.accepting import Full, Producer
 from worker.collecting.entries import Unreadable, entry_of, groups, written
 from worker.collecting.flushing import MOST_TIMES, Flush, settle
-from worker.collecting.stream import GROUP, REFUSED, STREAM, Stream
+from worker.collecting.stream import GROUP, LOAD, REFUSED, STREAM, Stream
 from worker.database import transaction
 
 AT = datetime(2026, 3, 1, 20, 0, 0, 123456, tzinfo=UTC)
@@ -129,6 +129,25 @@ def test_what_is_accepted_is_stored_and_leaves_the_stream(bench):
     assert (bench.row().highest, bench.row().stored) == (26, 26)
     standing = bench.stream.standing()
     assert (standing.events, standing.bytes, standing.entries, standing.held) == (0, 0, 0, 0)
+
+
+def test_what_is_done_makes_room_and_what_waits_does_not(bench):
+    bench.producer.accept(bench.events(1, 20))
+    whole = bench.stream.standing()
+    [first] = bench.stream.read("one", 1)
+    bench.stream.done([first])
+    left = bench.stream.standing()
+    assert (left.events, left.bytes, left.entries) == (10, whole.bytes - first.size, 1)
+    # Acknowledged twice it makes no more room.
+    bench.stream.done([first])
+    assert bench.stream.standing().events == 10
+
+
+def test_a_count_that_went_wrong_is_right_again_once_nothing_waits(bench):
+    bench.producer.accept(bench.events(1, 5))
+    bench.client().hset(LOAD, "events", 999)
+    bench.flush()
+    assert bench.stream.standing().events == 0
 
 
 def test_the_same_event_accepted_twice_is_stored_once_and_no_loss(bench, monkeypatch):

@@ -2,7 +2,7 @@
 
 An entry is deleted once what it holds is committed, so that the stream's length is what waits. How
 many events and bytes that is stands beside it, for the limit. Whatever is lost is lost as a whole:
-who comes next begins the stream and its group anew.
+who adds next begins the stream anew, and who reads next its group.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ DELETED, FULL = 1, 0
 _ADD = Script(
     f"""
 local S, L, call = '{STREAM}', '{LOAD}', redis.call
-if call('EXISTS', S) == 0 then
-  call('DEL', L)
-  call('XGROUP', 'CREATE', S, '{GROUP}', '0', 'MKSTREAM')
-end
+if call('EXISTS', S) == 0 then call('DEL', L) end
 local load = call('HMGET', L, 'events', 'bytes')
 local events, bytes = tonumber(load[1] or 0), tonumber(load[2] or 0)
 if events >= tonumber(ARGV[1]) or bytes >= tonumber(ARGV[2]) then return {{0, events, 0}} end
