@@ -29,6 +29,7 @@ from models import (  # noqa: F401  each enters its tables by being imported
     preferences,
     reconciliations,
     refunds,
+    reports,
     subscriptions,
     tenants,
     timeline,
