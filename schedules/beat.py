@@ -18,6 +18,8 @@ RATES_EVERY_S = 3600.0
 MAIL_EVERY_S = 3600.0
 # What nobody is owed for was lost by hand; a page that fails comes back by itself.
 IMPORTS_EVERY_S = 300.0
+# A day's run is begun once a day; a quarter of an hour later is soon enough.
+RECONCILIATIONS_EVERY_S = 900.0
 
 # What waits is stored so long after it was accepted, unless a full batch rings before.
 FLUSH_EVERY_S = 5.0
@@ -40,6 +42,7 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "fx.watch": RATES_EVERY_S,
         "mail.watch": MAIL_EVERY_S,
         "imports.sweep": IMPORTS_EVERY_S,
+        "reconciliations.sweep": RECONCILIATIONS_EVERY_S,
         "analytics.flush": FLUSH_EVERY_S,
         "analytics.sweep": SETTLE_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,

@@ -45,6 +45,8 @@ POINTS = (
     "imports.turned",
     "imports.taken",
     "imports.invoices.committed",
+    "reconciliations.read",
+    "reconciliations.kept",
     "analytics.taken",
     "analytics.committed",
 )

@@ -1,0 +1,1 @@
+"""Reconciling: `ours` reads our rows, `merge` matches them in chunks, `rules` judges."""
