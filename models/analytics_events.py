@@ -73,6 +73,8 @@ class AnalyticsEvent(CompanyOwned):
             *("company_id", "date", "name", "source", "currency", "dimension"),
             *("amount", "quantity"),
         ),
+        # What is not exported yet, by days.
+        Index("idx_analytics_events_export", "export_id", "date", "id"),
     )
 
     event_type: Mapped[EventType] = mapped_column(WORD)
@@ -88,6 +90,8 @@ class AnalyticsEvent(CompanyOwned):
     timestamp: Mapped[datetime]
     date: Mapped[Day] = mapped_column(Date)  # in the zone that the company had when it was stored
     arrivals: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    # The batch in which it is exported, set once; models/exports.py.
+    export_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class DirtyDay(CompanyOwned):

@@ -12,6 +12,7 @@ from models import (  # noqa: F401  each enters its tables by being imported
     deliveries,
     disputes,
     endpoints,
+    exports,
     fx,
     idempotency,
     imports,

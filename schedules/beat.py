@@ -25,6 +25,9 @@ RECONCILIATIONS_EVERY_S = 900.0
 FLUSH_EVERY_S = 5.0
 SETTLE_EVERY_S = 60.0
 
+# An analytics database is loaded by the hour; what is exported a minute later is soon enough.
+EXPORTS_EVERY_S = 60.0
+
 
 def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
@@ -42,6 +45,7 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "fx.watch": RATES_EVERY_S,
         "mail.watch": MAIL_EVERY_S,
         "imports.sweep": IMPORTS_EVERY_S,
+        "exports.sweep": EXPORTS_EVERY_S,
         "reconciliations.sweep": RECONCILIATIONS_EVERY_S,
         "analytics.flush": FLUSH_EVERY_S,
         "analytics.sweep": SETTLE_EVERY_S,

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("tests/faults")
 # Of what is no payment: in modules of their own, or in tests/mail.
 OTHERS = (
     *("refund", "ladder", "method", "endpoint", "mail"),
-    *("subscriptions", "invoicing", "imports", "analytics", "reconciliations"),
+    *("subscriptions", "invoicing", "imports", "exports", "analytics", "reconciliations"),
 )
 OF_PAYMENTS = [point for point in POINTS if not point.startswith(OTHERS)]
 OF_METHODS = [point for point in POINTS if point.startswith("method")]
