@@ -22,6 +22,7 @@ from models.outbox import Owed
 from tasks.exports import sweep
 from tests.bell import ring
 from tests.factories import Customer, make_company
+from worker import elastic
 from worker.database import in_transaction, transaction
 from worker.lake.batches import named
 from worker.lake.places import UNFINISHED, place_of
@@ -252,3 +253,24 @@ def test_nothing_is_taken_while_there_is_nowhere_to_export_to(database):
     sweep()
     with transaction(company_id=customer.company_id) as session:
         assert session.scalars(select(AnalyticsEvent.export_id)).all() == [None, None]
+
+
+def test_a_search_engine_gets_each_batch_and_one_that_is_away_is_waited_for(lake, monkeypatch):
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:9")
+    settings.cache_clear()
+    customer = make_company()
+    add(customer, range(2))
+    work()
+    [(task, owed_id)] = [each for each in owed() if each[0] == "exports.index"][-1:]
+    with transaction() as session:
+        waits = session.get_one(Owed, owed_id)
+        assert (waits.failures, "away" in waits.error) == (0, True)
+        number = waits.arguments["number"]
+        assert in_transaction(exports.lock, None, number).indexed_at is None
+    sent: list[int] = []
+    monkeypatch.setattr(elastic, "_send", lambda events: sent.append(len(events)))
+    ring(task, owed_id)
+    assert sent == [2]
+    assert in_transaction(exports.lock, None, number).indexed_at is not None
+    for task, owed_id in owed():
+        ring(task, owed_id)
