@@ -25,6 +25,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from models.base import across_companies
+from models.collecting_invariants import COLLECTING
 from models.delivery_invariants import DELIVERIES
 from models.disputes import Dispute
 from models.dunning_invariants import LADDER
@@ -223,6 +224,7 @@ QUERIES = {
     **USAGE,
     **SUBSCRIPTIONS,
     **DELIVERIES,
+    **COLLECTING,
 }
 HISTORIES: tuple[type[Moving], ...] = (
     Dispute,

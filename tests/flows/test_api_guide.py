@@ -11,7 +11,7 @@ from tests.documents import answers_of, make_demo_company
 def test_every_example_of_the_guide_works(system):
     make_demo_company(system)
     methods, payment, given_up, refund, _, timeline, *rest = answers_of("api.md", system)
-    overview, payments, invoices, found, companies, presence, problem = rest
+    overview, taken, payments, invoices, found, companies, presence, problem = rest
     assert methods[0]["is_default"]
     assert payment["status"] == "succeeded"
     assert (given_up["status"], given_up["error"]["code"]) == ("canceled", "canceled_by_customer")
@@ -23,6 +23,7 @@ def test_every_example_of_the_guide_works(system):
     assert rupees["paid"]["last_7_days"] >= 1188
     assert rupees["refunded"]["last_7_days"] >= 88
     assert len(rupees["days"]) == 30
+    assert (taken["accepted"], len(taken["ids"])) == (1, 1)
     assert len(payments["data"]) == 1
     assert {each["status"] for each in found["data"]} <= {"canceled", "failed"}
     assert [each["name"] for each in companies["data"]] == ["Demo"]

@@ -6,12 +6,16 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from models.analytics_producers import Fate, Gap, Numbers, Producer, count, land, settle, tell
+from models.base import across_companies
 from models.clock import wall
+from models.collecting_invariants import COLLECTING
 from models.ids import new_id
-from worker.database import in_transaction, transaction
+from models.invariants import check
+from worker.database import engine, in_transaction, transaction
 
 LATER = timedelta(minutes=5)
 
@@ -98,6 +102,7 @@ def test_the_end_that_a_producer_told_of_is_lost_too(told):
     told.land((1, 10))
     told.tell(25)
     assert told.settle(before=wall() - LATER) == 0
+    assert (told.row().highest, told.gaps()) == (10, [])
     assert told.settle() == 15
     assert told.gaps() == [(11, 25)]
 
@@ -123,6 +128,37 @@ def test_what_was_taken_back_or_refused_is_not_lost(told):
     assert told.settle() == 2
     row = told.row()
     assert (row.stored, row.refused, row.withdrawn, row.lost) == (5, 1, 2, 2)
+
+
+BREAKS = {
+    "each number that a producer gave arrived, was taken back or stands in a gap": (
+        "UPDATE analytics_producers SET stored = stored + 1 WHERE id = :id"
+    ),
+    "what was lost of a producer's events stands in its gaps": (
+        "UPDATE analytics_gaps SET lost_at = NULL WHERE producer_id = :id"
+    ),
+}
+
+
+def test_every_invariant_is_broken_once_here():
+    assert BREAKS.keys() == COLLECTING.keys()
+
+
+@pytest.mark.parametrize("sentence", BREAKS)
+def test_what_breaks_an_invariant_is_told(told, sentence):
+    told.land((11, 20), (25, 30))
+    told.land((26, 27), fate=Fate.REFUSED)
+    told.settle()
+    with Session(engine()) as session:
+        assert not of(session, told)
+        broken = across_companies(text(BREAKS[sentence]), because="a test breaks it")
+        session.execute(broken, {"id": told.id.bytes})
+        assert of(session, told) == {sentence}
+        session.rollback()
+
+
+def of(session, told):
+    return {each.invariant for each in check(session) if str(told.id) in each.detail}
 
 
 def test_the_count_adds_all_producers_up(told):

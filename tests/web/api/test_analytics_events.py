@@ -214,7 +214,7 @@ def test_with_both_away_nothing_is_accepted(collector, owner, monkeypatch):
     collector.valkey.stop()
     monkeypatch.setattr(accepting, "store", away)
     answer = owner.post(EVENTS, OPENED)
-    problem_of(answer, 503, "unavailable")
+    assert "Neither Redis" in problem_of(answer, 503, "unavailable")["detail"]
     assert int(answer.headers["Retry-After"]) > 0
 
 
