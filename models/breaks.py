@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, select
+from sqlalchemy import JSON, Index, Select, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, PROVIDER_ID, Changing, words
 from models.ids import new_id
+from models.tenants import Company, Tenant
 from models.transactions import Provider
 
 
@@ -201,6 +202,18 @@ def open_before(
     if after is not None:
         query = query.where(ReconciliationBreak.id > after)
     return list(session.scalars(query.order_by(ReconciliationBreak.id).limit(limit)))
+
+
+def visible_to(session: Session, tenant_id: UUID) -> Select[ReconciliationBreak]:
+    """Return a query for the breaks that a tenant's operators may see.
+
+    The platform's see all; another tenant's those of its own companies.
+    """
+    wanted = select(ReconciliationBreak)
+    if session.get_one(Tenant, tenant_id).is_platform:
+        return wanted
+    own = select(Company.id).where(Company.tenant_id == tenant_id)
+    return wanted.where(ReconciliationBreak.company_id.in_(own))
 
 
 def _told(side: Mapping[str, Any] | None) -> dict[str, Any] | None:

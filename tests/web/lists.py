@@ -28,6 +28,7 @@ from models.money import CURRENCIES
 from models.operations import OperatorAct
 from models.outbox import Owed, OwedStatus
 from models.plans import Plan, PlanPrice
+from models.reconciliations import ReconciliationRun
 from models.refunds import Refund
 from models.subscriptions import Subscription, SubscriptionItem
 from models.tenants import Company, User
@@ -277,6 +278,9 @@ LISTS: dict[str, List] = {
     "/api/v1/imports": List(rows_of(Import), is_whole=True),
     "/api/v1/imports/{import_id}/refusals": List(refusal, is_whole=True),
     "/api/v1/invoices": List(Book.invoice),
+    "/api/v1/reconciliations": List(
+        rows_of(ReconciliationRun, provider=Provider.STRIPE, running_key=None), is_whole=True
+    ),
     "/api/v1/mails": List(rows_of(Mail)),
     "/api/v1/modules": List(Book.module),
     "/api/v1/operations/alerts": List(rows_of(Alert), is_whole=True),

@@ -38,6 +38,7 @@ from tests.factories import (
 )
 from tests.models.test_issuing import drafted
 from tests.web.api.test_imports import ROUTES as IMPORTS
+from tests.web.api.test_reconciliations import ROUTES as RECONCILIATIONS
 from tests.web.probe import Probe
 from tests.web.test_endpoints import ROUTES as ENDPOINTS
 from tests.web.visitor import problem_of
@@ -257,6 +258,7 @@ ROUTES = {
     # Tried there.
     **ENDPOINTS,
     **IMPORTS,
+    **RECONCILIATIONS,
 }
 
 
