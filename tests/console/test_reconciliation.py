@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -189,6 +190,21 @@ def test_a_payout_says_what_it_is_made_up_of(page):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save its report as CSV").click()
     assert saved.value.suggested_filename == f"payout-{PAYOUT}.csv"
+
+
+def test_a_run_goes_through_to_its_end(page):
+    go(page, "/operations/reconciliations")
+    page.get_by_role("button", name="Start a run").click()
+    dialog = page.get_by_role("dialog", name="Compare with a provider")
+    dialog.get_by_label("From").fill("2000-01-01")
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog.get_by_text("is more than 366 days before the end")).to_be_visible()
+    day = str((now() - timedelta(days=2)).date())
+    dialog.get_by_label("From").fill(day)
+    dialog.get_by_label("To", exact=True).fill(day)
+    dialog.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("heading", name=re.compile("Stripe Done"))).to_be_visible()
+    expect(page.get_by_text("Read from Stripe")).to_be_visible()
 
 
 def test_without_a_company_each_page_says_what_to_do(page):
