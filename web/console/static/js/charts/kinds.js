@@ -27,11 +27,11 @@ export const KINDS = [
   {
     id: "success",
     title: "Payment success rate",
-    about: "Of the payments that came to an end, those that succeeded.",
+    about: "Of all attempts to charge, those that were not declined.",
     metrics: ["payment_success_rate"],
     unit: "share",
     drawing: "line",
-    nothing: "No payment came to an end in these days",
+    nothing: "Nothing was charged in these days",
     advice: "Choose other days, or take a payment.",
   },
   {

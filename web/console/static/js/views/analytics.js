@@ -7,7 +7,7 @@ import { GRANULARITIES, RANGES, periodOf, spanText, wrongOf } from "../charts/pe
 import { currenciesOf } from "../charts/series.js";
 import { h, replace } from "../dom.js";
 import { date, today } from "../format.js";
-import { follow, invalidate, query } from "../query.js";
+import { follow, invalidate, query, watch } from "../query.js";
 import { href } from "../router.js";
 import { field, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
@@ -17,6 +17,8 @@ export const AT = "/analytics";
 const SERIES = "/metrics/series";
 // Roll-ups are made every few minutes.
 const AGAIN_MS = 60_000;
+// Which metrics there are changes with a deployment only.
+const NAMES_MS = 3_600_000;
 
 /** @type {[string, string][]} */
 const PARTS = [
@@ -67,11 +69,35 @@ export const analytics = {
       }
     }
 
+    /** Which metrics the server has; null until it says. */
+    /** @type {Set<string> | null} */
+    let known = null;
+    const names = query(["metrics", "names"], ({ signal }) => api.get("/metrics", { signal }), { staleMs: NAMES_MS });
+    const stopNames = watch(names, (result) => {
+      if (result.data) {
+        const isFirst = known === null;
+        const told = new Set(result.data.data.map((/** @type {any} */ each) => each.name));
+        known = told;
+        cards.forEach(({ kind, node: each }) => {
+          each.hidden = !kind.metrics.every((metric) => told.has(metric));
+        });
+        if (isFirst) {
+          ask();
+        }
+      } else {
+        cards.forEach((each) => each.show(result, form.period()));
+      }
+    });
+
     function ask() {
+      if (known === null) {
+        return;
+      }
+      const has = known;
       const period = form.period();
       for (const which of /** @type {const} */ (["whole", "parted"])) {
         const isParted = which === "parted";
-        const metrics = KINDS.filter((kind) => Boolean(kind.isParted) === isParted).flatMap((kind) => kind.metrics);
+        const metrics = KINDS.filter((kind) => Boolean(kind.isParted) === isParted).flatMap((kind) => kind.metrics).filter((each) => has.has(each));
         const asked = {
           metrics: metrics.join(","),
           from: period.from,
@@ -81,18 +107,18 @@ export const analytics = {
           compare: period.isCompared && !isParted ? "previous" : null,
           currency: form.currency() || null,
         };
-        results[which].show(query(["metrics", asked], ({ signal }) => api.get(SERIES, { query: asked, signal })));
+        results[which].show(query(["metrics", "series", asked], ({ signal }) => api.get(SERIES, { query: asked, signal })));
       }
     }
 
-    const timer = setInterval(() => invalidate(["metrics"]), AGAIN_MS);
+    const timer = setInterval(() => invalidate(["metrics", "series"]), AGAIN_MS);
     const again = button("refresh", "Look again", () => invalidate(["metrics"]));
     const node = frame(AT, again, form.node, told, h("div", { class: "charts" }, cards.map((each) => each.node)));
-    ask();
     return {
       node,
       stop() {
         clearInterval(timer);
+        stopNames();
         results.whole.stop();
         results.parted.stop();
       },

@@ -81,9 +81,18 @@ function choices(name, label, options, isNeeded) {
   };
 }
 
+/** Return the metrics that one's own question may be about; none where nobody can tell. */
+async function figures() {
+  try {
+    return (await api.get("/metrics")).data;
+  } catch {
+    return [];
+  }
+}
+
 /** What both dialogs ask: of what, over which days, by what. */
 function questionFields(/** @type {any[]} */ metrics, /** @type {boolean} */ moves) {
-  const kind = field("What", select({ name: "report_type" }, Object.entries(TYPES)));
+  const kind = field("What", select({ name: "report_type" }, Object.entries(TYPES).filter(([each]) => each !== "custom" || metrics.length > 0)));
   const isCustom = () => kind.control.value === "custom";
   const name = field("Name", input({ name: "report_name", maxlength: 255, required: moves, placeholder: moves ? "" : "Revenue" }));
   const period = field("Days", select({ name: "query.period", value: "last_30_days" }, [...Object.entries(PERIODS), ...(moves ? [] : [/** @type {[string, string]} */ ([OWN, "Own dates"])])]));
@@ -142,7 +151,7 @@ function customOf(values, currency) {
 /** Ask for a report, and go to it. */
 export async function askReport(/** @type {import("../router.js").Context} */ context) {
   const act = newAct();
-  const { data } = await api.get("/metrics");
+  const data = await figures();
   await confirm({
     title: "Ask for a report",
     consequences: h("p", null, "It is made in a moment, kept for 90 days, and can be taken as a file. The same question within an hour has the same answer."),
@@ -159,7 +168,7 @@ export async function askReport(/** @type {import("../router.js").Context} */ co
 /** Have a report made by the clock. */
 export async function askSchedule() {
   const act = newAct();
-  const { data } = await api.get("/metrics");
+  const data = await figures();
   const clock = field("When", select({ name: "clock" }, CLOCKS));
   const cron = field("Cron", input({ name: "cron", value: "0 7 * * *" }), { hint: "Minute, hour, day of the month, month, day of the week; on the clock of the company." });
   const mail = field("Send a mail with a link", input({ type: "checkbox", name: "mail", checked: true }));
