@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from models.refunds import Refund
 from models.tenants import Company
 from models.transactions import Provider, Transaction
 from worker.gateways.books import Entry, Subject
-from worker.reconciling.ours import WHY, Row, by_object_id, owners
+from worker.reconciling.ours import WHY, Row, by_object_id, heard_at, owners
 from worker.reconciling.rules import Case, Ours, fresh_after, judge
 
 
@@ -88,7 +88,7 @@ def _case(
         object_id=object_id,
         theirs=theirs,
         ours=_ours(session, provider, subject, row, theirs),
-        owner=UUID(bytes=owner) if owner else None,
+        owner=UUID(owner) if owner else None,
         told_company=told,
         fresh_after=fresh_after(moment, LAG[provider]),
     )
@@ -103,7 +103,7 @@ def _ours(
     if subject in (Subject.CUSTOMER, Subject.METHOD):
         return None
     if row is not None:
-        return _of_payment(_one(session, Transaction.id == UUID(bytes=row[1])), is_of_it=True)
+        return _of_payment(_one(session, Transaction.id == UUID(row[1])), is_of_it=True)
     return _of_payment(_told_payment(session, provider, theirs), is_of_it=False)
 
 
@@ -152,15 +152,15 @@ def _of_payment(payment: Transaction | None, *, is_of_it: bool) -> Ours | None:
 def _of_row(session: Session, subject: Subject, row: Row) -> Ours:
     payment_id = None
     if subject is Subject.REFUND:
-        query = select(Refund.transaction_id).where(Refund.id == UUID(bytes=row[1]))
+        query = select(Refund.transaction_id).where(Refund.id == UUID(row[1]))
         payment_id = session.scalar(across_companies(query, because=WHY))
     return Ours(
-        id=UUID(bytes=row[1]),
-        company_id=UUID(bytes=row[2]),
-        cents=row[3],
+        id=UUID(row[1]),
+        company_id=UUID(row[2]),
+        cents=int(row[3]),
         currency=row[4],
         status=row[5],
-        at=row[6] if row[6].tzinfo else row[6].replace(tzinfo=UTC),
+        at=heard_at(row),
         is_of_it=True,
         transaction_id=payment_id,
     )

@@ -31,13 +31,13 @@ class Chunk:
 
     subject: Subject
     waiting: dict[str, Entry]
-    owners: Mapping[str, bytes]
+    owners: Mapping[str, str]
     matched: int = 0
     ours: int = 0
     suspects: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, subject: Subject, entries: Iterable[Entry], owners: Mapping[str, bytes]) -> Chunk:
+    def of(cls, subject: Subject, entries: Iterable[Entry], owners: Mapping[str, str]) -> Chunk:
         """Return a chunk of a provider's entries; one that is listed twice counts once."""
         return cls(subject, {each.id: each for each in entries}, owners)
 
@@ -93,38 +93,38 @@ def _should_be_here(entry: Entry) -> bool:
     return entry.subject != "customer" or bool(entry.company)
 
 
-def charge_agrees(entry: Entry, row: Row, owners: Mapping[str, bytes]) -> bool:
+def charge_agrees(entry: Entry, row: Row, owners: Mapping[str, str]) -> bool:
     """Whether nothing about a charge is to be asked; the hot path of a run."""
     return (
-        entry.cents == row[3] == entry.taken
+        entry.cents == int(row[3]) == entry.taken
         and entry.currency == row[4]
         and (entry.state == "succeeded") == (row[5] in PAID)
         and not entry.oddity
-        and (not entry.company or entry.company == row[2].hex())
+        and (not entry.company or entry.company == row[2])
         and owners.get(entry.customer, row[2]) == row[2]
     )
 
 
-def refund_agrees(entry: Entry, row: Row, _: Mapping[str, bytes]) -> bool:
+def refund_agrees(entry: Entry, row: Row, _: Mapping[str, str]) -> bool:
     """Whether nothing about a refund is to be asked."""
     return (
-        entry.cents == row[3]
+        entry.cents == int(row[3])
         and entry.currency == row[4]
         and entry.state == REFUND_STATES.get(row[5])
     )
 
 
-def dispute_agrees(entry: Entry, row: Row, _: Mapping[str, bytes]) -> bool:
+def dispute_agrees(entry: Entry, row: Row, _: Mapping[str, str]) -> bool:
     """Whether nothing about a dispute is to be asked."""
-    return entry.cents == row[3] and entry.currency == row[4] and entry.state == row[5]
+    return entry.cents == int(row[3]) and entry.currency == row[4] and entry.state == row[5]
 
 
-def owner_agrees(entry: Entry, row: Row, _: Mapping[str, bytes]) -> bool:
+def owner_agrees(entry: Entry, row: Row, _: Mapping[str, str]) -> bool:
     """Whether a customer is the company's that we know."""
-    return not entry.state and (not entry.company or entry.company == row[2].hex())
+    return not entry.state and (not entry.company or entry.company == row[2])
 
 
-def method_agrees(entry: Entry, row: Row, owners: Mapping[str, bytes]) -> bool:
+def method_agrees(entry: Entry, row: Row, owners: Mapping[str, str]) -> bool:
     """Whether a method is kept by us as well, and for the same company."""
     return row[5] != "removed" and owners.get(entry.customer, row[2]) == row[2]
 

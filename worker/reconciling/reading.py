@@ -133,7 +133,7 @@ def _hold(
     )
     for rows in pages:
         chunk.hold(rows)
-        place = Place(rows[-1][6], rows[-1][1])
+        place = ours.last_of(rows, is_newest_first=is_newest_first)
         _suspect(session, run, chunk)
     return place
 
@@ -147,7 +147,7 @@ def _suspect(session: Session, run: ReconciliationRun, chunk: Chunk) -> None:
 
 
 def _match_methods(
-    session: Session, run: ReconciliationRun, task: Task, told: Read, owners: dict[str, bytes]
+    session: Session, run: ReconciliationRun, task: Task, told: Read, owners: dict[str, str]
 ) -> None:
     """Match the methods of a chunk's customers, which come in no order of time."""
     if not told.methods:
@@ -166,8 +166,8 @@ def _batches(ids: Iterable[str], size: int = 1000) -> Iterable[list[str]]:
 def _place(checkpoint: dict[str, Any] | None) -> Place | None:
     if not checkpoint or not checkpoint.get("id"):
         return None
-    return Place(datetime.fromisoformat(checkpoint["at"]), bytes.fromhex(checkpoint["id"]))
+    return Place(datetime.fromisoformat(checkpoint["at"]), checkpoint["id"])
 
 
 def _kept(place: Place | None) -> dict[str, Any]:
-    return {} if place is None else {"at": place.at.isoformat(), "id": place.id.hex()}
+    return {} if place is None else {"at": place.at.isoformat(), "id": place.id}
