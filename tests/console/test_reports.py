@@ -1,17 +1,20 @@
-"""Reports and schedules as people ask for them; the API is played, one page for all."""
+"""Reports and schedules as people ask for them; the API is played where it is said."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from models.analytics_events import NewEvent, Source, event_id, store
 from models.clock import now
+from tests.client import Client
 from tests.console.test_analytics import SHOW, leave
 from tests.console.test_looks import AXE, judge
 
@@ -28,9 +31,14 @@ RESULTS = {
 
 
 @pytest.fixture(scope="module")
-def only_page(lasting) -> Page:
+def owner(lasting) -> Client:
+    console, _ = lasting
+    return console.owner()
+
+
+@pytest.fixture(scope="module")
+def only_page(lasting, owner) -> Page:
     console, page = lasting
-    console.owner()
     console.go(page, "/people")
     expect(page.locator("#connection")).to_contain_text("Live")
     page.evaluate(AXE)
@@ -166,3 +174,31 @@ def test_a_report_is_scheduled_paused_and_deleted(page):
     page.get_by_role("dialog", name="Delete it?").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Nothing is scheduled")).to_be_visible()
     assert [method for method, _, _ in desk.sent] == ["POST", "PATCH", "DELETE"]
+
+
+def test_what_was_paid_is_in_a_report_that_a_worker_makes(page, lasting, owner):
+    console, _ = lasting
+    company_id = owner.company_id
+    with console.system.session(company_id) as session:
+        paid = NewEvent(
+            id=event_id(company_id, "payment.succeeded", "one"),
+            company_id=company_id,
+            event_type="payment",
+            name="payment.succeeded",
+            timestamp=now() - timedelta(days=3),
+            source=Source.OWN,
+            amount=Decimal("1234.50"),
+            currency="INR",
+        )
+        assert store(session, [paid]) == 1
+    go(page, "/analytics/reports")
+    page.get_by_role("button", name="Ask for a report").click()
+    dialog = page.get_by_role("dialog", name="Ask for a report")
+    dialog.get_by_label("Name").fill("What was paid")
+    dialog.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("heading", name="What was paid Done")).to_be_visible()
+    rows = page.get_by_role("table", name="What came of it")
+    expect(rows.get_by_role("row").filter(has_text="INR")).to_contain_text("1,234.5")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    assert "1234.5" in saved.value.path().read_text()
