@@ -226,14 +226,7 @@ QUERIES = {
     **DELIVERIES,
     **COLLECTING,
 }
-HISTORIES: tuple[type[Moving], ...] = (
-    Dispute,
-    Invoice,
-    Mail,
-    Refund,
-    Subscription,
-    Transaction,
-)
+HISTORIES: tuple[type[Moving], ...] = (Dispute, Invoice, Mail, Refund, Subscription, Transaction)
 ENDS_WHERE = "the last move of a row led to its status"
 ALLOWED = "every move is one that the table of moves has, from where the last one led"
 
