@@ -225,3 +225,20 @@ def test_nothing_and_no_answer_are_said_in_each_chart(page):
     Played(page, revenue=["7.00"])
     chart(page, "Revenue").get_by_role("button", name="Try again").click()
     expect(chart(page, "Revenue").locator(".figure")).to_have_text("₹7.00")
+
+
+def test_a_server_without_metrics_is_said_once_and_a_chart_without_its_metric_is_left_out(page):
+    gone = {"title": "Not here", "detail": "Nothing is counted.", "status": 404}
+    page.route(NAMES, lambda route: route.fulfill(status=404, json=gone))
+    page.evaluate(SHOW, "/analytics")
+    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text("Nothing is counted.")
+    expect(chart(page, "Revenue")).to_have_count(0)
+    page.unroute(NAMES)
+    played = Played(page, revenue=["7.00"])
+    page.unroute(NAMES)
+    page.route(NAMES, lambda route: route.fulfill(json={"data": [{"name": "revenue"}]}))
+    page.get_by_role("button", name="Try again").click()
+    expect(chart(page, "Revenue").locator(".figure")).to_have_text("₹7.00")
+    expect(page.locator(".chart").filter(visible=True)).to_have_count(1)
+    assert played.asked[0]["metrics"] == ["revenue"]

@@ -111,7 +111,7 @@ def test_every_view_of_a_company_is_for_everybody(console, till):
         ("disputes", "/disputes", "Needs a response"),
         ("dispute", f"/disputes/{dispute['id']}", "Answer with evidence"),
         ("alerts", "/alerts", "Dispute opened"),
-        ("analytics", "/analytics", "Recovered by step of the ladder"),
+        ("analytics", "/analytics", "Compare with the period before"),
         ("reports", "/analytics/reports", "Ask for a report"),
         ("schedules", "/analytics/schedules", "Schedule a report"),
         ("people", "/people", "(you)"),

@@ -11,6 +11,7 @@ import { follow, invalidate, query, watch } from "../query.js";
 import { href } from "../router.js";
 import { field, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
+import { shown } from "../ui/states.js";
 import { button, heading } from "./parts.js";
 
 export const AT = "/analytics";
@@ -49,6 +50,7 @@ export const analytics = {
   show(context) {
     const cards = KINDS.map((kind) => ({ kind, ...card(kind, context.signal) }));
     const told = h("div", { class: "chart-notes", role: "status" });
+    const grid = h("div", { class: "charts" }, cards.map((each) => each.node));
     const form = periodForm(context, ask);
     /** @type {Record<"whole" | "parted", any>} */
     const answers = { whole: undefined, parted: undefined };
@@ -85,8 +87,9 @@ export const analytics = {
           ask();
         }
       } else {
-        cards.forEach((each) => each.show(result, form.period()));
+        replace(told, shown(result, () => null, { lines: 8 }));
       }
+      grid.hidden = !result.data;
     });
 
     function ask() {
@@ -98,6 +101,9 @@ export const analytics = {
       for (const which of /** @type {const} */ (["whole", "parted"])) {
         const isParted = which === "parted";
         const metrics = KINDS.filter((kind) => Boolean(kind.isParted) === isParted).flatMap((kind) => kind.metrics).filter((each) => has.has(each));
+        if (metrics.length === 0) {
+          continue;
+        }
         const asked = {
           metrics: metrics.join(","),
           from: period.from,
@@ -113,7 +119,7 @@ export const analytics = {
 
     const timer = setInterval(() => invalidate(["metrics", "series"]), AGAIN_MS);
     const again = button("refresh", "Look again", () => invalidate(["metrics"]));
-    const node = frame(AT, again, form.node, told, h("div", { class: "charts" }, cards.map((each) => each.node)));
+    const node = frame(AT, again, form.node, told, grid);
     return {
       node,
       stop() {
