@@ -102,7 +102,9 @@ def _make_suspects() -> None:
         _moment("created_at"),
         sa.ForeignKeyConstraint(["run_id"], [f"{RUNS}.id"], name=op.f(f"fk_{SUSPECTS}_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{SUSPECTS}")),
-        sa.UniqueConstraint("run_id", "kind", "object_id", name=op.f(f"uq_{SUSPECTS}_run_id")),
+        sa.UniqueConstraint(
+            "run_id", "kind", "object_id", name=op.f(f"uq_{SUSPECTS}_run_id_kind_object_id")
+        ),
     )
 
 
