@@ -27,6 +27,8 @@ SETTLE_EVERY_S = 60.0
 
 # An analytics database is loaded by the hour; what is exported a minute later is soon enough.
 EXPORTS_EVERY_S = 60.0
+# A report that is asked for by the clock is by its minute.
+REPORTS_EVERY_S = 60.0
 
 
 def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
@@ -46,6 +48,7 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "mail.watch": MAIL_EVERY_S,
         "imports.sweep": IMPORTS_EVERY_S,
         "exports.sweep": EXPORTS_EVERY_S,
+        "reports.sweep": REPORTS_EVERY_S,
         "reconciliations.sweep": RECONCILIATIONS_EVERY_S,
         "analytics.flush": FLUSH_EVERY_S,
         "analytics.sweep": SETTLE_EVERY_S,

@@ -75,6 +75,7 @@ def test_every_task_says_why_running_twice_is_safe():
 # Who asks no breaker before it claims, and why.
 UNASKED = {
     "endpoints.deliver": "an endpoint has its own slots and steps",
+    "reports.run": "our own database is no provider",
     "exports.write": "files are no provider's",
     "exports.index": "a search engine is no provider: each batch waits as it wishes",
     "VERIFYING": "a certificate is no payment's business",

@@ -87,6 +87,7 @@ METRICS = {
         Metric("analytics.stored", _C, (), "Events stored from the stream, each once."),
         Metric("analytics.refused", _C, (), "Entries put aside that can't be stored."),
         Metric("analytics.lost", _C, (), "Accepted events that Redis lost."),
+        Metric("reports.ended", _C, ("kind", "outcome"), "Reports by how they ended."),
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
         Metric("portal.visits", _C, ("outcome",), "Links handed in: begun, ended or refused."),
         Metric("portal.asked", _C, ("outcome",), "New links asked for, by old ones known or not."),
