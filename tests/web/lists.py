@@ -30,6 +30,7 @@ from models.outbox import Owed, OwedStatus
 from models.plans import Plan, PlanPrice
 from models.reconciliations import ReconciliationRun
 from models.refunds import Refund
+from models.reports import AnalyticsReport, ReportSchedule
 from models.subscriptions import Subscription, SubscriptionItem
 from models.tenants import Company, User
 from models.timeline import Timeline
@@ -295,6 +296,8 @@ LISTS: dict[str, List] = {
     "/api/v1/payments/{transaction_id}/timeline": List(timeline),
     "/api/v1/plans": List(Book.plan),
     "/api/v1/presence": List(online),
+    "/api/v1/report-schedules": List(rows_of(ReportSchedule)),
+    "/api/v1/reports": List(rows_of(AnalyticsReport)),
     "/api/v1/subscriptions": List(subscription),
     # Lists within an answer.
     "/api/v1/endpoints/deliveries/{delivery_id}": List(attempt_of_delivery),

@@ -277,9 +277,12 @@ def test_operators_ask_about_all_companies_of_their_tenant_and_no_other(
         "query": {**DAYS, "metrics": ["usage"], "dimensions": ["company"]},
         "all_companies": True,
     }
-    report = operator.post(REPORTS, body).json["id"]
+    acting = {"X_Company_Id": str(other.company_id)}
+    asked = operator.post(REPORTS, body, **acting)
+    assert asked.status_code == 202, asked.text
+    report = asked.json["id"]
     work(report)
-    found = operator.get(f"{REPORTS}/{report}").json["results"]["rows"]
+    found = operator.get(f"{REPORTS}/{report}", **acting).json["results"]["rows"]
     assert dict(found) == dict.fromkeys((str(staff.company_id), str(other.company_id)), "10.0000")
     problem_of(owner.get(f"{REPORTS}/{report}"), 404, "not-found")
     problem_of(owner.post(REPORTS, body), 422, "invalid")

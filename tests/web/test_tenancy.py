@@ -41,6 +41,7 @@ from tests.web.api.test_imports import ROUTES as IMPORTS
 from tests.web.api.test_reconciliations import ROUTES as RECONCILIATIONS
 from tests.web.probe import Probe
 from tests.web.test_endpoints import ROUTES as ENDPOINTS
+from tests.web.test_reports import ROUTES as REPORTS
 from tests.web.visitor import problem_of
 from tests.web.visits import VISITS
 from web.app import create_app
@@ -258,6 +259,7 @@ ROUTES = {
     # Tried there.
     **ENDPOINTS,
     **IMPORTS,
+    **REPORTS,
     **RECONCILIATIONS,
 }
 
