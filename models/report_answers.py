@@ -85,7 +85,7 @@ def _statement(query: Query) -> Select[Any]:
     values = {metric.name: _value(metric) for metric in metrics}
     columns = {**groups, **values}
     events = sorted(frozenset().union(*(metric.events for metric in metrics)))
-    statement = (
+    statement: Select[Any] = (
         select(*(column.label(f"c_{name}") for name, column in columns.items()))
         .where(
             Event.date.between(query.since, query.until),
