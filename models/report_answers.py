@@ -85,8 +85,9 @@ def _statement(query: Query) -> Select[Any]:
     values = {metric.name: _value(metric) for metric in metrics}
     columns = {**groups, **values}
     events = sorted(frozenset().union(*(metric.events for metric in metrics)))
+    shown: list[Any] = [column.label(f"c_{name}") for name, column in columns.items()]
     statement: Select[Any] = (
-        select(*(column.label(f"c_{name}") for name, column in columns.items()))
+        select(*shown)
         .where(
             Event.date.between(query.since, query.until),
             Event.name.in_(events),
