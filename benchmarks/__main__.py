@@ -6,7 +6,10 @@ import importlib
 import subprocess
 import sys
 
-BENCHMARKS = ("webhook_intake", "webhook_to_event", "charges", "tasks", "worker_queue", "relay")
+BENCHMARKS = (
+    *("webhook_intake", "webhook_to_event", "charges", "tasks", "worker_queue", "relay"),
+    "reconciliation",
+)
 
 
 def main() -> None:
