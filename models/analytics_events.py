@@ -97,14 +97,20 @@ class AnalyticsEvent(CompanyOwned):
 class DirtyDay(CompanyOwned):
     """A day of a company that is to be rolled up; `marked` grows with each change of the day.
 
-    Whoever rolls it up deletes the row if `marked` is still what it was before.
+    Whoever rolls it up deletes the row if `marked` is still what it was before, and `claim` theirs.
     """
 
     __tablename__ = "analytics_dirty_days"
-    __table_args__ = (UniqueConstraint("company_id", "date"),)
+    __table_args__ = (
+        UniqueConstraint("company_id", "date"),
+        Index("idx_analytics_dirty_days_due", "claimed_until", "id"),
+    )
 
     date: Mapped[Day] = mapped_column(Date)
     marked: Mapped[int] = mapped_column(BigInteger)
+    claim: Mapped[UUID | None]
+    # From then on anybody may have it; of one that nobody had yet, long ago.
+    claimed_until: Mapped[datetime] = mapped_column(server_default="2000-01-01 00:00:00")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,11 @@ class Of(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A sum over events of one name; with `only`, those of these dimensions; `sign` is 1 or -1."""
+    """A sum over events of one name; with `only`, those of these dimensions.
+
+    Attributes:
+        sign: what the sum is taken times: 1, -1, or the months of a year.
+    """
 
     event: str
     of: Of = Of.EVENTS
@@ -46,6 +50,9 @@ class Metric:
     Attributes:
         dimension: what the events' dimension is for it; empty where it has none.
         is_for_operators: only over all companies of a tenant.
+        is_level: what stands at the end of a time: the sum of all that happened until then.
+        is_per_level: divided by what stood at the beginning of the time.
+        is_of_companies: counts the companies that have any of its events.
     """
 
     name: str
@@ -55,11 +62,24 @@ class Metric:
     per: tuple[Term, ...] = ()
     dimension: str = ""
     is_for_operators: bool = False
+    is_level: bool = False
+    is_per_level: bool = False
+    is_of_companies: bool = False
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether what happened in a time is not enough to tell it for that time."""
+        return self.is_level or self.is_per_level or self.is_of_companies
 
     @property
     def is_money(self) -> bool:
         """Whether its values are of a currency, so that they add up only within one."""
         return self.unit is Unit.MONEY
+
+    @property
+    def sums_money(self) -> bool:
+        """Whether money is in its sums, also where a share comes of them."""
+        return any(each.of is Of.AMOUNT for each in (*self.terms, *self.per))
 
     @property
     def events(self) -> frozenset[str]:
@@ -69,6 +89,10 @@ class Metric:
 
 def _amount(event: str, sign: int = 1, only: tuple[str, ...] = ()) -> Term:
     return Term(event=event, of=Of.AMOUNT, sign=sign, only=only)
+
+
+_MRR = "mrr.changed"
+_MONTHS = 12
 
 
 def _count(event: str) -> tuple[Term, ...]:
@@ -95,6 +119,38 @@ METRICS: Mapping[str, Metric] = {
             about="What was paid, less what was paid back.",
             unit=Unit.MONEY,
             terms=(_amount("payment.succeeded"), _amount("refund.succeeded", -1)),
+        ),
+        Metric(
+            name="mrr",
+            about="Monthly recurring revenue as it stood at the end.",
+            unit=Unit.MONEY,
+            terms=(_amount(_MRR),),
+            is_level=True,
+        ),
+        Metric(
+            name="arr",
+            about="Recurring revenue of a year as it stood at the end: 12 times that of a month.",
+            unit=Unit.MONEY,
+            terms=(_amount(_MRR, _MONTHS),),
+            is_level=True,
+        ),
+        Metric(
+            name="active_subscriptions",
+            about="Subscriptions that had begun and not ended, at the end.",
+            unit=Unit.COUNT,
+            terms=(
+                Term(event="subscription.started"),
+                Term(event="subscription.canceled", sign=-1),
+            ),
+            is_level=True,
+        ),
+        Metric(
+            name="churn_rate",
+            about="Monthly recurring revenue that was lost, of what stood at the beginning.",
+            unit=Unit.SHARE,
+            terms=(_amount(_MRR, -1, ("churn",)),),
+            per=(_amount(_MRR),),
+            is_per_level=True,
         ),
         Metric(
             name="mrr_churned",
@@ -143,6 +199,14 @@ METRICS: Mapping[str, Metric] = {
             dimension="step",
         ),
         Metric(
+            name="recovery_rate",
+            about="Of the charges that were tried again, the share that was paid, by the step.",
+            unit=Unit.SHARE,
+            terms=_count("payment.recovered"),
+            per=_count("payment.retried"),
+            dimension="step",
+        ),
+        Metric(
             name="days_to_pay",
             about="Days from an invoice's issue until it was paid, on average.",
             unit=Unit.DAYS,
@@ -155,6 +219,19 @@ METRICS: Mapping[str, Metric] = {
             unit=Unit.QUANTITY,
             terms=(Term(event="usage.recorded", of=Of.QUANTITY),),
             dimension="module",
+        ),
+        Metric(
+            name="active_companies",
+            about="Companies that paid, used a module, or changed a subscription.",
+            unit=Unit.COUNT,
+            terms=(
+                *_count("payment.succeeded"),
+                *_count("usage.recorded"),
+                *_count("subscription.started"),
+                *_count("subscription.changed"),
+            ),
+            is_for_operators=True,
+            is_of_companies=True,
         ),
         Metric(
             name="invoices_issued",

@@ -242,7 +242,12 @@ class _Reader:
         return found
 
     def _metrics(self) -> list[str]:
-        known = [name for name in METRICS if self.spans or not METRICS[name].is_for_operators]
+        # What needs all days before is told by series; a report is of its own days alone.
+        known = [
+            name
+            for name, metric in METRICS.items()
+            if not metric.needs_history and (self.spans or not metric.is_for_operators)
+        ]
         found = self._names("metrics", known, MOST_METRICS)
         if not self.params.get("metrics"):
             self.refuse("metrics", "names none")

@@ -9,6 +9,7 @@ from models import (  # noqa: F401  each enters its tables by being imported
     breaks,
     credit_notes,
     cursors,
+    daily_metrics,
     deliveries,
     disputes,
     endpoints,

@@ -30,6 +30,11 @@ EXPORTS_EVERY_S = 60.0
 # A report that is asked for by the clock is by its minute.
 REPORTS_EVERY_S = 60.0
 
+# A chart of past days is so old at most; today's is read from the events.
+ROLL_UPS_EVERY_S = 120.0
+# The night's look is owed once a day.
+METRICS_CHECK_EVERY_S = 900.0
+
 
 def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
@@ -47,6 +52,8 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "fx.watch": RATES_EVERY_S,
         "mail.watch": MAIL_EVERY_S,
         "imports.sweep": IMPORTS_EVERY_S,
+        "metrics.roll_up": ROLL_UPS_EVERY_S,
+        "metrics.check": METRICS_CHECK_EVERY_S,
         "exports.sweep": EXPORTS_EVERY_S,
         "reports.sweep": REPORTS_EVERY_S,
         "reconciliations.sweep": RECONCILIATIONS_EVERY_S,

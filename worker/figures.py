@@ -31,6 +31,16 @@ def figures_of(company_id: UUID, *words: str) -> str:
     return ":".join(("company_metrics", str(company_id), *words))
 
 
+def series_of(company_id: UUID, *words: str) -> str:
+    """Return the key of a company's series of days that are over; stale with each roll-up."""
+    return ":".join(("company_series", str(company_id), *words))
+
+
+def today_of(company_id: UUID, *words: str) -> str:
+    """Return the key of what a company's day comes to so far."""
+    return ":".join(("company_today", str(company_id), *words))
+
+
 def outdate(company_ids: set[UUID]) -> None:
     """Make all figures of these companies stale.
 

@@ -21,6 +21,7 @@ SHARED = {
     "plans": "belongs to a tenant",
     "plan_prices": "belongs to a plan",
     "mail_suppressions": "an address may be of several companies of a tenant",
+    "analytics_checks": "one a night, of all companies",
     "analytics_exports": "batches of all companies' events",
     "analytics_reports": "some are of all companies of a tenant",
     "report_schedules": "some are of all companies of a tenant",

@@ -87,6 +87,8 @@ METRICS = {
         Metric("analytics.stored", _C, (), "Events stored from the stream, each once."),
         Metric("analytics.refused", _C, (), "Entries put aside that can't be stored."),
         Metric("analytics.lost", _C, (), "Accepted events that Redis lost."),
+        Metric("metrics.rolled_up", _C, (), "Days of companies that were rolled up."),
+        Metric("metrics.differed", _C, (), "Days whose roll-up was not what the events say."),
         Metric("reports.ended", _C, ("kind", "outcome"), "Reports by how they ended."),
         Metric("login.attempts", _C, ("outcome",), "Logins by what became of them."),
         Metric("portal.visits", _C, ("outcome",), "Links handed in: begun, ended or refused."),
