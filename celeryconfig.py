@@ -83,6 +83,7 @@ beat_schedule = {
     for name, every_s in entries(
         sweep_every_s=settings().outbox_sweep_every_s,
         missed_every_s=settings().missed_events_every_s,
+        reconciliations_every_s=settings().reconciliations_every_s,
     ).items()
 }
 # Beat keeps no file: entries only say "claim what is due", so a restart forgets nothing.

@@ -18,9 +18,6 @@ RATES_EVERY_S = 3600.0
 MAIL_EVERY_S = 3600.0
 # What nobody is owed for was lost by hand; a page that fails comes back by itself.
 IMPORTS_EVERY_S = 300.0
-# A day's run is begun once a day; a quarter of an hour later is soon enough.
-RECONCILIATIONS_EVERY_S = 900.0
-
 # What waits is stored so long after it was accepted, unless a full batch rings before.
 FLUSH_EVERY_S = 5.0
 SETTLE_EVERY_S = 60.0
@@ -36,7 +33,9 @@ ROLL_UPS_EVERY_S = 120.0
 METRICS_CHECK_EVERY_S = 900.0
 
 
-def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str, float]:
+def entries(
+    *, sweep_every_s: float, missed_every_s: float = 300.0, reconciliations_every_s: float = 900.0
+) -> dict[str, float]:
     """Return the periodic tasks by name and the seconds between their rings."""
     return {
         "outbox.sweep": sweep_every_s,
@@ -56,7 +55,7 @@ def entries(*, sweep_every_s: float, missed_every_s: float = 300.0) -> dict[str,
         "metrics.check": METRICS_CHECK_EVERY_S,
         "exports.sweep": EXPORTS_EVERY_S,
         "reports.sweep": REPORTS_EVERY_S,
-        "reconciliations.sweep": RECONCILIATIONS_EVERY_S,
+        "reconciliations.sweep": reconciliations_every_s,
         "analytics.flush": FLUSH_EVERY_S,
         "analytics.sweep": SETTLE_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,

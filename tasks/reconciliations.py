@@ -30,7 +30,7 @@ from models.transactions import Provider
 from worker import crash, telemetry
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
-from worker.gateways import is_set_up
+from worker.gateways import UnknownProvider
 from worker.gateways.base import GatewayError, Rejected, Unavailable
 from worker.gateways.books import Book, Entry, Subject, book_of
 from worker.reconciling import looking, reading
@@ -261,12 +261,20 @@ def sweep() -> None:
     for run_id in in_transaction(reconciliations.left_behind, None, before=moment - LEFT_BEHIND):
         in_transaction(_owe_again, None, run_id)
     for provider in LAG:
-        if is_set_up(provider):
+        if _is_connected(provider):
             try:
                 in_transaction(_begin_due, None, provider, moment)
             except IntegrityError:
                 # One is running: it was begun by hand, or by another beat just now.
                 log.debug("a run of %s is under way", provider)
+
+
+def _is_connected(provider: Provider) -> bool:
+    try:
+        book_of(provider)
+    except UnknownProvider:
+        return False
+    return True
 
 
 def _begin_due(session: Session, provider: Provider, moment: datetime) -> None:

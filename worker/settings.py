@@ -133,6 +133,7 @@ class Settings:
     claim_lease_s: float = 90.0
     abandon_after_s: float = 86_400.0
     missed_events_every_s: float = 300.0
+    reconciliations_every_s: float = 900.0
     breaker_failures: int = 5
     breaker_share: float = 0.5
     breaker_window_s: float = 30.0
