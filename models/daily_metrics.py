@@ -83,7 +83,7 @@ class Cell(NamedTuple):
     """What a value is of."""
 
     company_id: UUID
-    date: date
+    date: Day
     name: str
     currency: str
     dimension: str

@@ -319,6 +319,8 @@ FIXED = {
     "/api/v1/operations/invariants": "a line a sentence",
     "/api/v1/operations/queues": "a line a queue",
     "/api/v1/credit-notes/{credit_note_id}": "its lines are of its own row",
+    "/api/v1/metrics": "a line a metric",
+    "/api/v1/metrics/series": "its points and its lines are summed up by a few statements",
     "/api/v1/overview": "a line a currency, and the soonest five retries",
     "/api/v1/subscriptions/{subscription_id}/upcoming": "once for each module of its plan",
     "/api/v1/auth/me": "the permissions of a role",

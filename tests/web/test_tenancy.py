@@ -81,6 +81,8 @@ PUBLIC = {
 # About the caller and nobody else, or of whatever they may act for.
 OWN = {
     ("GET", "/api/v1/overview"),
+    ("GET", "/api/v1/metrics"),
+    ("GET", "/api/v1/metrics/series"),
     ("GET", "/api/v1/companies"),
     ("GET", "/api/v1/companies/{company_id}"),
     ("PATCH", "/api/v1/companies/{company_id}"),
