@@ -161,7 +161,7 @@ def take_over(  # noqa: PLR0913  whose it becomes, and why
         outcome.is_new = True
     turn_to(session, company.id, request_id=because.request_id)
     hold(session, company.id)
-    customer = _customer(session, found, company)
+    customer = own_customer(session, found, company)
     outcome.is_changed |= _apply(company, facts, customer, is_new=outcome.is_new)
     customer.imported = facts
     for method in reversed(methods):  # the oldest first, as ids are in the order of time
@@ -208,8 +208,12 @@ def _named(found: FoundCustomer) -> UUID | None:
         raise Refused(Complaint("company_id", found.company_id, told)) from None
 
 
-def _customer(session: Session, found: FoundCustomer, company: Company) -> ProviderCustomer:
-    """Return the company's customer row, which is this customer's from now on."""
+def own_customer(session: Session, found: FoundCustomer, company: Company) -> ProviderCustomer:
+    """Return the company's customer row, which is this customer's from now on.
+
+    Raises:
+        Refused: the company is another customer there.
+    """
     customer = customer_of(session, company.id, found.provider)
     if customer is None:
         customer = ProviderCustomer(

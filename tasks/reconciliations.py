@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from models import breaks, reconciliations
 from models.clock import now
-from models.outbox import Owed, OwedStatus
+from models.outbox import Owed, OwedStatus, enqueue
 from models.reconciliations import LAG, OVERLAP, Phase, ReconciliationRun, RunStatus
 from models.tenants import Tenant
 from models.transactions import Provider
@@ -165,6 +165,7 @@ def _go_on(session: Session, debt: Debt, row: ReconciliationRun, *, is_over: boo
     row.waits = 0
     if is_over and not reconciliations.turn_page(row):
         reconciliations.end(session, row, RunStatus.DONE, moment=now())
+        enqueue(session, "repairs.begin", run_id=row.id)
         debt.end(session)
         _tell(row)
         return None

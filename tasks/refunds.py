@@ -348,8 +348,14 @@ def _record_collected(
 ) -> None:
     debt.end(session)
     payment = lock_existing(session, transaction_id)
+    believe_all(session, payment, found, cause=debt.cause("the provider's list of refunds"))
+
+
+def believe_all(
+    session: Session, payment: Transaction, found: list[RefundAnswer], *, cause: Cause
+) -> None:
+    """Bring a locked payment's refunds to what the provider lists; what we lack is adopted."""
     for answer in found:
-        cause = debt.cause("the provider's list of refunds")
         refund = known(session, payment, answer, cause=cause)
         if refund is not None:
             _believe(session, payment, refund, answer, cause)

@@ -38,7 +38,7 @@ class Book:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Json]] = {noun: {} for noun in NOUNS}
-        self.objects["payment_methods"] = {}
+        self.objects |= {"payment_methods": {}, "payment_intents": {}}
         self.requests: list[tuple[str, str]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []  # given instead, first to last
         self.after_page: Callable[[], None] | None = None
@@ -59,6 +59,9 @@ class Book:
         if rest:
             found_one = kept.get(rest[0])
             return (200, found_one) if found_one else (404, {"error": {"code": "resource_missing"}})
+        if intent := query.get("payment_intent"):
+            found = [each for each in kept.values() if each.get("payment_intent") == intent[0]]
+            return 200, {"object": "list", "data": found, "has_more": False}
         low, high = int(query["created[gte]"][0]), int(query["created[lt]"][0])
         listed = sorted(kept.values(), key=lambda o: (o["created"], o["id"]), reverse=True)
         if after := query.get("starting_after"):
@@ -84,6 +87,8 @@ def serving(book: Book) -> Iterator[str]:
                 body: Json = {"error": {"code": "rate_limit"}}
                 if not status:
                     status, body = book.answer(url.path, parse_qs(url.query))
+                    if self.command != "GET":  # nobody may change anything here
+                        status, body = 403, {"error": {"code": "only_reads"}}
                     if book.after_page and url.path.count("/") == 2:
                         book.after_page()
             raw = json.dumps(body).encode()

@@ -337,7 +337,7 @@ def test_the_day_is_begun_once_however_often_beat_rings(desk, monkeypatch):
     with transaction() as session:
         before = set(session.scalars(account))
         session.get_one(Tenant, desk.customer.tenant_id).is_platform = True
-    monkeypatch.setattr(reconciling, "is_set_up", lambda provider: provider == "stripe")
+    monkeypatch.setattr(reconciling, "_is_connected", lambda provider: provider == "stripe")
     for _ in range(3):
         reconciling.sweep()
     with transaction() as session:

@@ -34,7 +34,7 @@ def settle(
     Returns:
         How many breaks it has, and how many of them were opened and how many closed.
     """
-    findings = judge(_case(session, run.provider, subject, object_id, theirs, moment=moment))
+    findings = findings_of(session, run.provider, subject, object_id, theirs, moment=moment)
     opened = sum(_keep(session, run, finding, moment) for finding in findings)
     kinds = {finding.kind for finding in findings}
     closed = 0
@@ -43,6 +43,19 @@ def settle(
             agree(row, moment=moment)
             closed += 1
     return len(findings), opened, closed
+
+
+def findings_of(
+    session: Session,
+    provider: Provider,
+    subject: Subject,
+    object_id: str,
+    theirs: Entry | None,
+    *,
+    moment: datetime,
+) -> list[Finding]:
+    """Return what does not agree about an object by now, without keeping it."""
+    return judge(_case(session, provider, subject, object_id, theirs, moment=moment))
 
 
 def _keep(session: Session, run: ReconciliationRun, finding: Finding, moment: datetime) -> bool:

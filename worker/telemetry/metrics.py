@@ -80,6 +80,9 @@ METRICS = {
         Metric("alerts.raised", _C, ("kind", "severity"), "Alerts that a person must see."),
         Metric("cache.away", _C, (), "Calls given up because Redis is away."),
         Metric("cache.reads", _C, ("prefix", "outcome"), "Cached values by how they were had."),
+        Metric(
+            "reconciliations.repaired", _C, ("way", "outcome"), "Tries to mend breaks by outcome."
+        ),
         Metric("reconciliations.ended", _C, ("provider", "outcome"), "Runs by how they ended."),
         Metric("imports.ended", _C, ("kind", "outcome"), "Imports by how they ended."),
         Metric("analytics.accepted", _C, ("way",), "Events accepted: by stream or database."),
