@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from sqlalchemy import select
+
+from models import daily_metrics
+from models.analytics_events import DirtyDay, NewEvent, Source, event_id, store
+from models.clock import now
+from tests.client import Client
+from tests.waiting import wait_for
 
 NAMES = re.compile(r"/api/v1/metrics$")
 SERIES = re.compile(r"/api/v1/metrics/series")
@@ -34,9 +41,14 @@ FORGET = """async () => {
 
 
 @pytest.fixture(scope="module")
-def only_page(lasting) -> Page:
+def owner(lasting) -> Client:
+    console, _ = lasting
+    return console.owner()
+
+
+@pytest.fixture(scope="module")
+def only_page(lasting, owner) -> Page:
     console, page = lasting
-    console.owner()
     console.go(page, "/people")
     expect(page.locator("#connection")).to_contain_text("Live")
     return page
@@ -242,3 +254,90 @@ def test_a_server_without_metrics_is_said_once_and_a_chart_without_its_metric_is
     expect(chart(page, "Revenue").locator(".figure")).to_have_text("₹7.00")
     expect(page.locator(".chart").filter(visible=True)).to_have_count(1)
     assert played.asked[0]["metrics"] == ["revenue"]
+
+
+@pytest.fixture(scope="module")
+def happened(lasting, owner) -> None:
+    """What came about in February and March, stored and rolled up; nothing of it is played."""
+    console, _ = lasting
+    company_id = owner.company_id
+    told: list[tuple[str, str, dict[str, Any]]] = [
+        ("2026-02-27", "payment.succeeded", {"amount": "10.00", "currency": "INR"}),
+        ("2026-03-01", "payment.succeeded", {"amount": "40.50", "currency": "INR"}),
+        ("2026-03-03", "payment.succeeded", {"amount": "19.50", "currency": "INR"}),
+        ("2026-03-03", "refund.succeeded", {"amount": "5.25", "currency": "INR"}),
+        ("2026-01-05", "mrr.changed", {"amount": "1200.00", "currency": "INR"}),
+        ("2026-03-02", "mrr.changed", {"amount": "300.00", "currency": "INR"}),
+        *(("2026-03-02", "payment.attempted", {"dimension": each}) for each in ("", "", "", "x")),
+        *(("2026-03-02", "payment.recovered", {"dimension": each}) for each in "112"),
+        ("2026-03-03", "usage.recorded", {"quantity": "7.5", "dimension": "storage"}),
+        ("2026-03-03", "usage.recorded", {"quantity": "2", "dimension": "seats"}),
+    ]
+    events = [
+        NewEvent(
+            id=event_id(company_id),
+            company_id=company_id,
+            event_type="payment",
+            name=name,
+            timestamp=datetime.fromisoformat(f"{day}T12:00Z"),
+            source=Source.OWN,
+            **{
+                field: Decimal(value) if field in {"amount", "quantity"} else value
+                for field, value in more.items()
+            },
+        )
+        for day, name, more in told
+    ]
+    with console.system.session() as session:
+        store(session, events)
+    wait_for(lambda: are_rolled_up(console, company_id))
+
+
+def are_rolled_up(console, company_id) -> bool:
+    """Roll up what nobody else has; say whether nothing of the company's is left."""
+    with console.system.session() as session:
+        claimed = daily_metrics.claim(session, before=now())
+    if claimed:
+        with console.system.session() as session:
+            daily_metrics.roll_up(session, claimed)
+    with console.system.session(company_id) as session:
+        return session.scalar(select(DirtyDay.id).limit(1)) is None
+
+
+MARCH = "/analytics?range=own&from=2026-03-01&to=2026-03-03"
+
+
+def test_what_was_paid_is_drawn_compared_and_listed(happened, page):
+    show(page, MARCH)
+    revenue = chart(page, "Revenue")
+    expect(revenue.locator(".figure")).to_have_text("₹60.00")
+    expect(revenue).to_contain_text("Up 500%")
+    revenue.get_by_role("button", name="Table: Revenue").click()
+    rows = revenue.get_by_role("table", name="Revenue").get_by_role("row")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(1)).to_contain_text("₹40.50")
+    expect(rows.nth(2)).to_contain_text("₹0.00")
+    expect(chart(page, "Net revenue").locator(".figure")).to_have_text("₹54.75")
+    expect(chart(page, "Monthly recurring revenue").locator(".figure")).to_have_text("₹1,500.00")
+
+
+def test_shares_and_parts_are_of_what_happened(happened, page):
+    show(page, MARCH)
+    expect(chart(page, "Payment success rate").locator(".figure")).to_have_text("75%")
+    steps = chart(page, "Recovered by step of the ladder").get_by_role("list")
+    expect(steps).to_contain_text("Retry 1 2")
+    expect(steps).to_contain_text("Retry 2 1")
+    used = chart(page, "Usage by module").get_by_role("list")
+    expect(used).to_contain_text("storage 7.5")
+    expect(used).to_contain_text("seats 2")
+
+
+def test_each_chart_of_what_happened_is_a_file_and_of_nothing_says_so(happened, page):
+    show(page, MARCH)
+    used = chart(page, "Usage by module")
+    with page.expect_download() as saved:
+        used.get_by_role("button", name="CSV").click()
+    lines = saved.value.path().read_text("utf-8-sig").splitlines()
+    assert lines[0] == "date,seats,storage"
+    assert [each.split(",")[0] for each in lines[1:]] == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    expect(chart(page, "Errors")).to_contain_text("No errors in these days")
