@@ -10,7 +10,17 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, Select, String, Text, UniqueConstraint, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import CURRENCY, PROVIDER_ID, Changing, words
@@ -204,16 +214,19 @@ def open_before(
     return list(session.scalars(query.order_by(ReconciliationBreak.id).limit(limit)))
 
 
-def visible_to(session: Session, tenant_id: UUID) -> Select[ReconciliationBreak]:
-    """Return a query for the breaks that a tenant's operators may see.
+def seen_by(tenant_id: UUID, company_id: UUID | None = None) -> ColumnElement[bool]:
+    """Return the condition that a break is a tenant's operators' to see, who may act for one.
 
     The platform's see all; another tenant's those of its own companies.
     """
-    wanted = select(ReconciliationBreak)
-    if session.get_one(Tenant, tenant_id).is_platform:
-        return wanted
     own = select(Company.id).where(Company.tenant_id == tenant_id)
-    return wanted.where(ReconciliationBreak.company_id.in_(own))
+    if company_id is not None:
+        return and_(
+            ReconciliationBreak.company_id == company_id,
+            ReconciliationBreak.company_id.in_(own),
+        )
+    is_platform = select(Tenant.id).where(Tenant.id == tenant_id, Tenant.is_platform).exists()
+    return or_(ReconciliationBreak.company_id.in_(own), is_platform)
 
 
 def _told(side: Mapping[str, Any] | None) -> dict[str, Any] | None:

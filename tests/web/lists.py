@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from models.alerts import Alert
+from models.breaks import ReconciliationBreak
 from models.clock import now
 from models.credit_notes import CreditNote
 from models.deliveries import EndpointAttempt, EndpointDelivery, EndpointMessage
@@ -279,6 +280,7 @@ LISTS: dict[str, List] = {
     "/api/v1/imports": List(rows_of(Import), is_whole=True),
     "/api/v1/imports/{import_id}/refusals": List(refusal, is_whole=True),
     "/api/v1/invoices": List(Book.invoice),
+    "/api/v1/breaks": List(rows_of(ReconciliationBreak, provider=Provider.STRIPE), is_whole=True),
     "/api/v1/reconciliations": List(
         rows_of(ReconciliationRun, provider=Provider.STRIPE, running_key=None), is_whole=True
     ),

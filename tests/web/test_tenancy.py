@@ -37,6 +37,7 @@ from tests.factories import (
     make_subscription,
 )
 from tests.models.test_issuing import drafted
+from tests.web.api.test_breaks import ROUTES as BREAKS
 from tests.web.api.test_imports import ROUTES as IMPORTS
 from tests.web.api.test_reconciliations import ROUTES as RECONCILIATIONS
 from tests.web.probe import Probe
@@ -263,6 +264,7 @@ ROUTES = {
     **IMPORTS,
     **REPORTS,
     **RECONCILIATIONS,
+    **BREAKS,
 }
 
 

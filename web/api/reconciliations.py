@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models import breaks, reconciliations
-from models.breaks import ReconciliationBreak
+from models import reconciliations
+from models.breaks import ReconciliationBreak, seen_by
 from models.clock import now
 from models.imports import may_ask_provider
 from models.invoice_sheets import written
@@ -178,8 +178,9 @@ def export_breaks(path: ReconciliationPath) -> Response:
     moment = now()
     with transaction() as session:
         _found(session, path.run_id)
-        wanted = breaks.visible_to(session, caller().tenant_id)
-        wanted = wanted.where(ReconciliationBreak.run_id == path.run_id)
+        wanted = select(ReconciliationBreak).where(
+            seen_by(caller().tenant_id), ReconciliationBreak.run_id == path.run_id
+        )
         rows = [
             _line(each, moment)
             for each in session.scalars(wanted.order_by(ReconciliationBreak.id).limit(MOST_LINES))
