@@ -291,7 +291,10 @@ def _grouped(*conditions: Any) -> Select[Any]:
 def _of_claim(session: Session, claimed: Claim) -> Values:
     """Return what the events of all claimed days come to: one statement, by the index of days."""
     query = (
-        _grouped(DirtyDay.claim == claimed.token)
+        _grouped(
+            DirtyDay.id.in_([each.mark_id for each in claimed.days]),
+            DirtyDay.claim == claimed.token,
+        )
         .join_from(
             DirtyDay,
             AnalyticsEvent,
