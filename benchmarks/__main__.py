@@ -8,7 +8,7 @@ import sys
 
 BENCHMARKS = (
     *("webhook_intake", "webhook_to_event", "charges", "tasks", "worker_queue", "relay"),
-    "reconciliation",
+    *("reconciliation", "analytics"),
 )
 
 
