@@ -85,7 +85,7 @@ class ReconciliationBreak(Changing):
     )
 
     company_id: Mapped[UUID | None]
-    run_id: Mapped[UUID]  # that saw it last
+    run_id: Mapped[UUID | None]  # that saw it last; none of a payout
     provider: Mapped[Provider] = mapped_column(words(Provider))
     account: Mapped[str] = mapped_column(String(50, collation="utf8mb4_bin"), default="")
     kind: Mapped[BreakKind] = mapped_column(words(BreakKind))
@@ -131,7 +131,7 @@ def keep(
     *,
     provider: Provider,
     account: str,
-    run_id: UUID,
+    run_id: UUID | None,
     moment: datetime,
 ) -> bool:
     """Keep what was found; True if a break is opened by it, or opened again.

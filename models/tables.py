@@ -25,6 +25,7 @@ from models import (  # noqa: F401  each enters its tables by being imported
     notifications,
     operations,
     outbox,
+    payouts,
     plans,
     policies,
     portal,

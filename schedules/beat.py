@@ -56,6 +56,7 @@ def entries(
         "exports.sweep": EXPORTS_EVERY_S,
         "reports.sweep": REPORTS_EVERY_S,
         "reconciliations.sweep": reconciliations_every_s,
+        "payouts.sweep": reconciliations_every_s,
         "analytics.flush": FLUSH_EVERY_S,
         "analytics.sweep": SETTLE_EVERY_S,
         "janitor.sweep": JANITOR_EVERY_S,

@@ -41,6 +41,7 @@ SHARED = {
     "reconciliation_runs": "of our account at the provider",
     "reconciliation_suspects": "belongs to a run",
     "reconciliation_breaks": "whose it is may be unknown",
+    "payouts": "of our account at the provider",
     "operator_acts": "some are about what is no company's",
     "payment_webhooks": "whose it is, is known only once it has been handled",
 }

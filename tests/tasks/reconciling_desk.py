@@ -39,6 +39,7 @@ class Book:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Json]] = {noun: {} for noun in NOUNS}
         self.objects |= {"payment_methods": {}, "payment_intents": {}}
+        self.objects |= {"payouts": {}, "balance_transactions": {}}
         self.requests: list[tuple[str, str]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []  # given instead, first to last
         self.after_page: Callable[[], None] | None = None
@@ -62,7 +63,12 @@ class Book:
         if intent := query.get("payment_intent"):
             found = [each for each in kept.values() if each.get("payment_intent") == intent[0]]
             return 200, {"object": "list", "data": found, "has_more": False}
-        low, high = int(query["created[gte]"][0]), int(query["created[lt]"][0])
+        low, high = (
+            int(query.get(name, [bound])[0])
+            for name, bound in (("created[gte]", "0"), ("created[lt]", "9999999999"))
+        )
+        if payout := query.get("payout"):
+            kept = {name: each for name, each in kept.items() if each["payout"] == payout[0]}
         listed = sorted(kept.values(), key=lambda o: (o["created"], o["id"]), reverse=True)
         if after := query.get("starting_after"):
             if after[0] not in kept:

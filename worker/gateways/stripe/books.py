@@ -342,7 +342,7 @@ class StripeBook:
             query["starting_after"] = after
         return calls.read(
             f"{subject}s.book",
-            lambda: self._get(LISTS[subject], query),
+            lambda: self.get(LISTS[subject], query),
             lambda raw, _: read_page(subject, raw),  # type: ignore[arg-type]  # bytes here
         )
 
@@ -353,7 +353,7 @@ class StripeBook:
         try:
             return calls.read(
                 f"{subject}s.look",
-                lambda: self._get(f"{LISTS[subject]}/{quote(object_id, safe='')}", query),
+                lambda: self.get(f"{LISTS[subject]}/{quote(object_id, safe='')}", query),
                 lambda raw, _: reader.entry(reader.one.decode(raw)),  # type: ignore[arg-type]  # bytes here
             )
         except Rejected as refusal:
@@ -366,11 +366,11 @@ class StripeBook:
         path = f"{LISTS[Subject.CUSTOMER]}/{quote(customer, safe='')}/payment_methods"
         return calls.read(
             "customers.methods",
-            lambda: self._get(path, {"limit": str(PAGE)}),
+            lambda: self.get(path, {"limit": str(PAGE)}),
             lambda raw, _: read_page(Subject.METHOD, raw).entries,  # type: ignore[arg-type]  # bytes here
         )
 
-    def _get(self, path: str, query: Mapping[str, str]) -> tuple[bytes, str]:
+    def get(self, path: str, query: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the bytes of a success."""
         url = f"{self._base}{path}?{urlencode(query)}" if query else f"{self._base}{path}"
         lost: Exception | None = None
