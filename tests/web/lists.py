@@ -28,6 +28,7 @@ from models.modules import CompanyModule, Module
 from models.money import CURRENCIES
 from models.operations import OperatorAct
 from models.outbox import Owed, OwedStatus
+from models.payouts import Payout
 from models.plans import Plan, PlanPrice
 from models.reconciliations import ReconciliationRun
 from models.refunds import Refund
@@ -280,6 +281,9 @@ LISTS: dict[str, List] = {
     "/api/v1/imports": List(rows_of(Import), is_whole=True),
     "/api/v1/imports/{import_id}/refusals": List(refusal, is_whole=True),
     "/api/v1/invoices": List(Book.invoice),
+    "/api/v1/payouts": List(
+        rows_of(Payout, provider=Provider.STRIPE, parts=None, is_balanced=None), is_whole=True
+    ),
     "/api/v1/breaks": List(rows_of(ReconciliationBreak, provider=Provider.STRIPE), is_whole=True),
     "/api/v1/reconciliations": List(
         rows_of(ReconciliationRun, provider=Provider.STRIPE, running_key=None), is_whole=True
@@ -320,6 +324,7 @@ FIXED = {
     "/api/v1/mail/templates": "a line a template",
     "/api/v1/operations/invariants": "a line a sentence",
     "/api/v1/operations/queues": "a line a queue",
+    "/api/v1/payouts/{payout_id}": "its parts are of its own row",
     "/api/v1/credit-notes/{credit_note_id}": "its lines are of its own row",
     "/api/v1/metrics": "a line a metric",
     "/api/v1/metrics/series": "its points and its lines are summed up by a few statements",

@@ -39,6 +39,7 @@ from tests.factories import (
 from tests.models.test_issuing import drafted
 from tests.web.api.test_breaks import ROUTES as BREAKS
 from tests.web.api.test_imports import ROUTES as IMPORTS
+from tests.web.api.test_payouts import ROUTES as PAYOUTS
 from tests.web.api.test_reconciliations import ROUTES as RECONCILIATIONS
 from tests.web.probe import Probe
 from tests.web.test_endpoints import ROUTES as ENDPOINTS
@@ -265,6 +266,7 @@ ROUTES = {
     **REPORTS,
     **RECONCILIATIONS,
     **BREAKS,
+    **PAYOUTS,
 }
 
 
