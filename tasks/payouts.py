@@ -19,18 +19,21 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import cursors, payouts
+from models.alerts import Severity
 from models.clock import now
 from models.outbox import Owed, OwedStatus, enqueue
 from models.payouts import Payout
 from models.tenants import Tenant
 from models.transactions import Provider
 from tasks.handover import patiently
+from worker.alerts import alert, resolve
 from worker.app import Debt, calling_task, periodic
 from worker.database import in_transaction
 from worker.gateways import UnknownProvider
 from worker.gateways.payouts import Moved, PaidOut, payouts_of
 
 NAME = "payouts"
+UNBALANCED = "payout_unbalanced"
 EVERY = timedelta(hours=22)  # beat's rings are not to the second
 REACH = timedelta(days=90)  # of an account that was never looked at
 # A payout is settled or fails some days after it was made; what it is made up of is told then.
@@ -181,6 +184,7 @@ def _add(
     if last is None:
         payouts.settle(session, row, has_others=has_others, moment=now())
         debt.end(session)
+        _tell(session, row)
         return None
     if is_late:
         debt.end(session)
@@ -188,3 +192,19 @@ def _add(
         return None
     session.flush()
     return _reading(row)
+
+
+def _tell(session: Session, row: Payout) -> None:
+    """Tell people of a payout that does not add up; until it does."""
+    key = f"{UNBALANCED}:{row.id}"
+    if row.is_balanced:
+        resolve(session, key, why="It adds up by now.")
+        return
+    alert(
+        session,
+        UNBALANCED,
+        severity=Severity.CRITICAL,
+        open_key=key,
+        message=f"The payout {row.provider_payout_id} of {row.amount:.2f} {row.currency} is not "
+        "what its movements come to: its break tells by how much.",
+    )

@@ -2,6 +2,7 @@
 
 repairs.begin   a run has ended: owe a try for each safe break that it has seen
 repairs.mend    look up what a break is about, and believe it
+repairs.tell    tell people, if more than a little waits for them
 
 The provider is only ever asked. What is so still after the handler has run stays open, and says
 why; a person sees to it.
@@ -16,13 +17,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import repairs
+from models.alerts import Severity
 from models.base import across_companies, turn_to
+from models.break_totals import Waiting, waiting_of
 from models.breaks import ReconciliationBreak
 from models.clock import now
 from models.disputes import CLOSED_DISPUTE
 from models.imported_customers import FoundCustomer, own_customer
 from models.imports import Refused
 from models.outbox import Owed, OwedStatus, enqueue
+from models.reconciliations import ReconciliationRun
 from models.repairs import Way, is_repairable, way_of
 from models.tenants import Company
 from models.timeline import Cause
@@ -32,13 +36,16 @@ from tasks import disputes, refunds, settlement
 from tasks.dispute_states import apply, locked
 from tasks.handover import patiently
 from worker import telemetry
+from worker.alerts import alert, resolve
 from worker.app import Debt, calling_task, task
 from worker.database import in_transaction
 from worker.gateways import disputes_at, gateway_for
 from worker.gateways.base import DisputeAnswer, Intent, IntentStatus, RefundAnswer, Rejected
 from worker.gateways.books import Entry, Subject, book_of
 from worker.reconciling.looking import findings_of
+from worker.settings import settings
 
+BREAKS = "reconciliation_breaks"
 WHY = "a break tells whose it is only by what it is about"
 
 Told = Intent | list[RefundAnswer] | DisputeAnswer | None
@@ -67,6 +74,56 @@ def begin(session: Session, cause: Cause, *, run_id: str, after: str | None = No
     last = repairs.owe_page(session, UUID(run_id), UUID(after) if after else None)
     if last is not None:
         enqueue(session, "repairs.begin", run_id=run_id, after=last)
+    else:
+        enqueue(session, "repairs.tell", run_id=run_id)
+
+
+@task("repairs.tell")
+def tell(session: Session, cause: Cause, *, run_id: str) -> None:  # noqa: ARG001  the signature's
+    """Tell people of what waits for them. Safe twice: an alert is open once, a letter is one."""
+    run = session.get_one(ReconciliationRun, UUID(run_id))
+    given, found = settings(), waiting_of(session, run.id)
+    key = f"{BREAKS}:{run.provider}:{run.account}"
+    limits = {
+        "breaks": given.reconciliation_alert_breaks,
+        "amount": given.reconciliation_alert_amount,
+    }
+    if not found.is_much(**limits):
+        resolve(session, key, why="Less than the threshold waits for a person.")
+        return
+    raised = alert(
+        session,
+        BREAKS,
+        severity=Severity.CRITICAL,  # so that Sentry hears of it too
+        open_key=key,
+        message=f"{found.count} breaks with {run.provider} wait for a person "
+        f"({found.told_sums or 'no sums'}): see the run and its breaks.",
+        detail={"run_id": str(run.id), "count": found.count, "sums": found.told_sums},
+    )
+    if raised is not None:
+        _write(session, run, found)
+
+
+def _write(session: Session, run: ReconciliationRun, found: Waiting) -> None:
+    """Owe the letter to the people of the company that is named for it, if there is one."""
+    named = settings().reconciliation_mail_company
+    if not named or session.get(Company, UUID(named)) is None:
+        return
+    enqueue(
+        session,
+        "notifications.notify",
+        company_id=UUID(named),
+        template=BREAKS,
+        subject="reconciliation_run",
+        subject_id=run.id,
+        number=0,
+        told={
+            "provider": str(run.provider).title(),
+            "count": found.count,
+            "sums": found.told_sums or "0",
+            "run_id": str(run.id),
+        },
+    )
 
 
 def _give_up(session: Session, owed: Owed, error: str) -> None:
@@ -75,6 +132,7 @@ def _give_up(session: Session, owed: Owed, error: str) -> None:
     row = repairs.lock(session, UUID(owed.arguments["break_id"]))
     if row is not None:
         row.repair_error = error
+        _tell_again(session, row)
 
 
 def _claim(session: Session, debt: Debt, *, break_id: str) -> Job | None:
@@ -165,6 +223,7 @@ def _record(session: Session, debt: Debt, job: Job, told: Told, theirs: Entry | 
     }
     if row.kind in kinds:
         row.repair_error = "The provider was asked and believed, and both sides still differ."
+        _tell_again(session, row)
         telemetry.count("reconciliations.repaired", way=str(job.way), outcome="open")
         return
     repairs.mended(row, moment=moment)
@@ -238,4 +297,11 @@ def _leave_open(session: Session, debt: Debt, job: Job, why: str) -> None:
     row = repairs.lock(session, job.break_id)
     if row is not None:
         row.repair_error = why
+        _tell_again(session, row)
     telemetry.count("reconciliations.repaired", way=str(job.way), outcome="refused")
+
+
+def _tell_again(session: Session, row: ReconciliationBreak) -> None:
+    """What could not be mended waits for a person from now on."""
+    if row.run_id is not None:
+        enqueue(session, "repairs.tell", run_id=row.run_id)

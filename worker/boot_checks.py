@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
+from uuid import UUID
 
 from models.money import CURRENCIES
 from worker.outgoing.addresses import networks
@@ -126,12 +127,22 @@ def _words(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()} must be a rate such as '600 per minute'."
 
 
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _mail_words(settings: Settings) -> Iterator[str]:
     if settings.mail_provider and settings.mail_provider not in MAIL_PROVIDERS:
         yield f"MAIL_PROVIDER must be one of {', '.join(MAIL_PROVIDERS)}."
     for name in ("mail_from", "mail_reply_to"):
         if (text := getattr(settings, name)) and not MAILBOX.fullmatch(text):
             yield f"{name.upper()} must be an address, or a name with one in angle brackets."
+    if settings.reconciliation_mail_company and not _is_id(settings.reconciliation_mail_company):
+        yield "RECONCILIATION_MAIL_COMPANY must be the id of a company."
 
 
 def _is_rate(text: str) -> bool:

@@ -134,6 +134,9 @@ class Settings:
     abandon_after_s: float = 86_400.0
     missed_events_every_s: float = 300.0
     reconciliations_every_s: float = 900.0
+    reconciliation_alert_breaks: int = 10
+    reconciliation_alert_amount: int = 1000
+    reconciliation_mail_company: str = ""
     breaker_failures: int = 5
     breaker_share: float = 0.5
     breaker_window_s: float = 30.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, select
 
+from models.alerts import open_alert
 from models.breaks import BreakKind, BreakStatus, ReconciliationBreak
 from models.clock import now
 from models.cursors import ProviderCursor
@@ -81,6 +83,10 @@ class Bank:
             mine = Payout.provider_payout_id.like(f"po_{self.mark}%")
             return list(session.scalars(select(Payout).where(mine).order_by(Payout.id)))
 
+    def is_alarmed(self, payout_id: UUID) -> bool:
+        with transaction() as session:
+            return open_alert(session, f"payout_unbalanced:{payout_id}") is not None
+
     def found(self, name: str) -> ReconciliationBreak | None:
         with transaction() as session:
             query = select(ReconciliationBreak).where(ReconciliationBreak.object_id == name)
@@ -132,10 +138,12 @@ def test_a_sum_that_is_not_the_amount_is_a_break_until_it_is(bank, amount):
         Decimal("0.01"),
     )
     assert (found.ours["amount"], found.theirs["amount"]) == ("145.00", f"{amount / 100:.2f}")
+    assert bank.is_alarmed(kept.id)
     bank.book.objects["payouts"][name]["amount"] = 145_00
     bank.fetch()
     assert bank.kept()[0].is_balanced is True
     assert bank.found(name).status == BreakStatus.RESOLVED
+    assert not bank.is_alarmed(kept.id)
 
 
 def test_a_movement_of_another_currency_balances_nothing(bank):

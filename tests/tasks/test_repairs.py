@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import os
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
+from models.alerts import Alert
 from models.base import across_companies
 from models.breaks import BreakStatus, ReconciliationBreak, Resolution
 from models.clock import now
 from models.disputes import Dispute
+from models.mail import Mail
 from models.methods import ProviderCustomer
 from models.outbox import Owed
+from models.reconciliations import ReconciliationRun
 from models.refunds import Refund
 from models.transactions import Status, Transaction
 from tests.bell import ring
@@ -177,6 +181,83 @@ def test_what_is_not_safe_is_not_tried(desk):
     assert len(desk.book.requests) == asked
     assert {each.status for each in desk.breaks()} == {BreakStatus.OPEN}
     assert {each.repair_error for each in desk.breaks()} == {None}
+
+
+def alerts_of(desk: Desk) -> list[Alert]:
+    with transaction() as session:
+        wanted = select(Alert).where(Alert.kind == "reconciliation_breaks").order_by(Alert.id)
+        return [
+            each
+            for each in session.scalars(wanted)
+            if session.get_one(ReconciliationRun, UUID(each.detail["run_id"])).account
+            == desk.account
+        ]
+
+
+def told(desk: Desk) -> list[Alert]:
+    """The alerts after a run and all that its end owes."""
+    run = desk.reconcile()
+    mend_all(desk, run.id)
+    mend_owed("repairs.tell", run_id=str(run.id))
+    return alerts_of(desk)
+
+
+def limit(monkeypatch, **limits: object) -> None:
+    for name, value in limits.items():
+        monkeypatch.setenv(f"RECONCILIATION_{name.upper()}", str(value))
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(("breaks", "amount", "is_told"), [(2, 999, 1), (9, 20, 1), (9, 21, 0)])
+def test_people_are_told_above_a_threshold(desk, monkeypatch, breaks, amount, is_told):
+    """Lack of ten here and a surplus of ten there do not make up for one another."""
+    limit(monkeypatch, alert_breaks=breaks, alert_amount=amount)
+    desk.ours(1)
+    desk.theirs(2)
+    assert len(told(desk)) == is_told
+    assert len(told(desk)) == is_told
+
+
+def test_what_is_mended_is_not_told(desk, monkeypatch):
+    limit(monkeypatch, alert_breaks=1)
+    behind(desk)
+    assert told(desk) == []
+
+
+def test_what_could_not_be_mended_is_told(desk, monkeypatch):
+    limit(monkeypatch, alert_breaks=1)
+    behind(desk, status="processing", amount_received=0)
+    [raised] = told(desk)
+    assert raised.detail["count"] == 1
+
+
+def test_an_alert_is_over_when_less_waits(desk, monkeypatch):
+    limit(monkeypatch, alert_breaks=1)
+    desk.theirs(1)
+    [raised] = told(desk)
+    assert (raised.severity, raised.resolved_at) == ("critical", None)
+    desk.ours(1)
+    [over] = told(desk)
+    assert over.resolved_at is not None
+
+
+def test_the_people_of_the_named_company_get_one_letter(desk, monkeypatch):
+    monkeypatch.setenv("MAIL_PROVIDER", "smtp")
+    limit(monkeypatch, alert_breaks=1, mail_company=desk.customer.company_id)
+    desk.theirs(1)
+    told(desk)
+    told(desk)
+    with transaction() as session:
+        wanted = select(Owed).where(
+            Owed.task == "notifications.notify", Owed.company_id == desk.customer.company_id
+        )
+        [letter] = session.scalars(wanted)
+    assert letter.arguments["template"] == "reconciliation_breaks"
+    assert letter.arguments["told"]["sums"] == "10.00 INR"
+    ring("notifications.notify", letter.id)
+    with transaction(company_id=desk.customer.company_id) as session:
+        to = {mail.recipient for mail in session.scalars(select(Mail))}
+    assert desk.customer.email in to
 
 
 def settled(desk: Desk, payment_id) -> None:

@@ -174,6 +174,7 @@ def test_a_key_set_stands_in_for_the_jwt_secret():
         ({"OPENEXCHANGERATES_TIMEOUT_S": "90"}, "longer than OPENEXCHANGERATES_TIMEOUT_S."),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be"),
         ({"DEFAULT_CURRENCY": "inr"}, "DEFAULT_CURRENCY must be a currency code"),
+        ({"RECONCILIATION_MAIL_COMPANY": "us"}, "RECONCILIATION_MAIL_COMPANY must be the id"),
         ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL must be an address"),
         ({"BROKER_URL": "amqp://localhost"}, "BROKER_URL must be an address"),
         ({"REDIS_URL": "redis://localhost:http"}, "REDIS_URL must be an address"),

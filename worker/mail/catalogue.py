@@ -153,6 +153,11 @@ TEMPLATES: dict[str, Template] = {
         },
         is_optional=True,
     ),
+    "reconciliation_breaks": Template(
+        "A provider's book and ours differ by more than they may.",
+        "reconciliation_run",
+        {"provider": "Stripe", "count": 12, "sums": "1234.50 INR, 20.00 EUR", "run_id": _INVOICE},
+    ),
     "endpoint_disabled": Template(
         "A webhook endpoint was given up.",
         "endpoint",
