@@ -21,11 +21,11 @@ from uuid import UUID
 
 from sqlalchemy import (
     DECIMAL,
+    ColumnElement,
     Date,
     Index,
     Select,
     UniqueConstraint,
-    delete,
     func,
     select,
     update,
@@ -129,16 +129,26 @@ def parts_of(metric: Metric) -> Mapping[str, tuple[Term, ...]]:
     return {metric.name: metric.terms}
 
 
-def _terms_by_event() -> dict[str, list[tuple[Metric, str, Term]]]:
-    found: dict[str, list[tuple[Metric, str, Term]]] = {}
+class _Part(NamedTuple):
+    """What an event adds to, and by what of it the sums are told apart."""
+
+    name: str
+    term: Term
+    has_currency: bool
+    has_dimension: bool
+
+
+def _parts_by_event() -> dict[str, list[_Part]]:
+    found: dict[str, list[_Part]] = {}
     for metric in METRICS.values():
         for name, terms in parts_of(metric).items():
             for term in terms:
-                found.setdefault(term.event, []).append((metric, name, term))
+                part = _Part(name, term, metric.sums_money, bool(metric.dimension))
+                found.setdefault(term.event, []).append(part)
     return found
 
 
-_BY_EVENT = _terms_by_event()
+_BY_EVENT = _parts_by_event()
 
 
 def claim(session: Session, *, before: datetime, most: int = BATCH) -> Claim | None:
@@ -204,7 +214,7 @@ def derive(groups: Iterable[Sequence[Any]]) -> Values:
     found: Values = {}
     for company_id, day, event, currency, dimension, events, amount, quantity in groups:
         sums = {Of.EVENTS: Decimal(events), Of.AMOUNT: amount, Of.QUANTITY: quantity}
-        for metric, name, term in _BY_EVENT[event]:
+        for name, term, has_currency, has_dimension in _BY_EVENT[event]:
             value = sums[term.of]
             if value is None or (term.only and dimension not in term.only):
                 continue
@@ -212,8 +222,8 @@ def derive(groups: Iterable[Sequence[Any]]) -> Values:
                 company_id,
                 day,
                 name,
-                currency if metric.sums_money else "",
-                dimension if metric.dimension else "",
+                currency if has_currency else "",
+                dimension if has_dimension else "",
             )
             found[cell] = found.get(cell, Decimal(0)) + value * term.sign
     kept = {cell: _kept_value(cell, value) for cell, value in found.items() if value}
@@ -250,14 +260,12 @@ def differing(
     between = (AnalyticsEvent.date >= since, AnalyticsEvent.date <= until)
     query = _grouped(AnalyticsEvent.company_id == company_id, *between)
     counted = derive(session.execute(query).all())
-    kept = _kept(
-        session, DailyMetric.company_id == company_id, DailyMetric.date.between(since, until)
-    )
+    kept = _kept(session, company_id, DailyMetric.date.between(since, until))
     marked = set(session.scalars(select(DirtyDay.date).where(DirtyDay.company_id == company_id)))
     wrong = {
         cell.date
         for cell in counted.keys() | kept.keys()
-        if counted.get(cell, Decimal(0)) != kept.get(cell, (None, Decimal(0)))[1]
+        if counted.get(cell, Decimal(0)) != kept.get(cell, Decimal(0))
     }
     return wrong - marked, len({cell.date for cell in counted})
 
@@ -306,87 +314,81 @@ def _of_claim(session: Session, claimed: Claim) -> Values:
     return derive(session.execute(across_companies(query, because=_BECAUSE)).all())
 
 
-_Kept = dict[Cell, tuple[UUID, Decimal]]
-
-
-def _kept_of(session: Session, claimed: Claim) -> _Kept:
+def _kept_of(session: Session, claimed: Claim) -> Values:
     days: dict[UUID, list[date]] = {}
     for each in claimed.days:
         days.setdefault(each.company_id, []).append(each.date)
-    found: _Kept = {}
+    found: Values = {}
     for company_id, wanted in days.items():
-        found |= _kept(session, DailyMetric.company_id == company_id, DailyMetric.date.in_(wanted))
+        found |= _kept(session, company_id, DailyMetric.date.in_(wanted))
     return found
 
 
-def _kept(session: Session, *conditions: Any) -> _Kept:
+def _kept(session: Session, company_id: UUID, within: ColumnElement[bool]) -> Values:
+    """Return what is kept of a company; its id is of each row, and made once."""
     row = DailyMetric
     rows = session.execute(
         across_companies(
-            select(
-                *(row.company_id, row.date, row.metric_name, row.currency, row.dimension),
-                *(row.id, row.metric_value),
-            ).where(*conditions),
+            select(row.date, row.metric_name, row.currency, row.dimension, row.metric_value).where(
+                row.company_id == company_id, within
+            ),
             because=_BECAUSE,
         )
     )
-    return {Cell(*row[:5]): (row[5], row[6]) for row in rows}
+    return {
+        Cell(company_id, day, name, currency, dimension): value
+        for day, name, currency, dimension, value in rows
+    }
 
 
 # Each statement of several rows is far below the server's limit.
 _ROWS = 1000
-_COLUMNS = "id, company_id, `date`, metric_name, currency, dimension, metric_value"
+_KEY = ("company_id", "date", "metric_name", "currency", "dimension")
+_COLUMNS = ("id", *_KEY, "metric_value", "created_at", "updated_at")
 _UPSERT = (
-    f"INSERT INTO analytics_daily_metrics ({_COLUMNS}, created_at, updated_at) "  # noqa: S608  our own names
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    f"INSERT INTO analytics_daily_metrics (`{'`, `'.join(_COLUMNS)}`) "  # noqa: S608  our own names
+    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}) "
     "ON DUPLICATE KEY UPDATE metric_value = VALUES(metric_value), updated_at = VALUES(updated_at)"
+)
+_DELETE = (
+    "DELETE FROM analytics_daily_metrics WHERE "  # noqa: S608  our own names
+    + " AND ".join(f"`{name}` = %s" for name in _KEY)
 )
 
 
-def _write(session: Session, *, before: _Kept, after: Values) -> set[tuple[UUID, date]]:
+def _write(session: Session, *, before: Values, after: Values) -> set[tuple[UUID, date]]:
     """Write what differs; return the days on which anything did."""
-    moment = now().replace(tzinfo=None)
-    new = {
-        cell: value
-        for cell, value in after.items()
-        if cell not in before or before[cell][1] != value
-    }
-    gone = {cell: before[cell][0] for cell in before.keys() - after.keys()}
+    moment = f"{now():%Y-%m-%d %H:%M:%S.%f}"
+    new = [cell for cell, value in after.items() if before.get(cell) != value]
+    gone = sorted(before.keys() - after.keys())
     rows = [
-        (new_id().bytes, cell.company_id.bytes, *cell[1:], value, moment, moment)
-        for cell, value in sorted(new.items())
+        (new_id().bytes, cell.company_id.bytes, *cell[1:], after[cell], moment, moment)
+        for cell in sorted(new)
     ]
+    connection = session.connection()
     for start in range(0, len(rows), _ROWS):
-        session.connection().exec_driver_sql(_UPSERT, rows[start : start + _ROWS])
+        connection.exec_driver_sql(_UPSERT, rows[start : start + _ROWS])
     if gone:
-        session.execute(
-            across_companies(
-                delete(DailyMetric).where(DailyMetric.id.in_(sorted(gone.values()))),
-                because=_BECAUSE,
-            ),
-            execution_options={"synchronize_session": False},
-        )
+        connection.exec_driver_sql(_DELETE, [(c.company_id.bytes, *c[1:]) for c in gone])
     return {(cell.company_id, cell.date) for cell in (*new, *gone)}
 
 
 def _end_marks(session: Session, claimed: Claim) -> int:
     """End the marks that are what they were; leave the others for the next run; count those."""
+    connection = session.connection()
     left = 0
     for each in claimed.days:
-        mine = (DirtyDay.id == each.mark_id, DirtyDay.claim == claimed.token)
-        ended = delete(DirtyDay).where(*mine, DirtyDay.marked == each.marked)
-        if _changes(session, ended) == 1:
+        mine = (each.mark_id.bytes, claimed.token.bytes)
+        if connection.exec_driver_sql(_END, (*mine, each.marked)).rowcount == 1:
             continue
-        let_go = update(DirtyDay).where(*mine).values(claim=None, claimed_until=now())
-        if _changes(session, let_go) != 1:
+        let_go = (now().replace(tzinfo=None), *mine)
+        if connection.exec_driver_sql(_LET_GO, let_go).rowcount != 1:
             raise ClaimLost(f"{each.date} of company {each.company_id}")
         left += 1
     return left
 
 
-def _changes(session: Session, statement: Any) -> int:
-    result: Any = session.execute(
-        across_companies(statement, because=_BECAUSE),
-        execution_options={"synchronize_session": False},
-    )
-    return int(result.rowcount)
+_END = "DELETE FROM analytics_dirty_days WHERE id = %s AND claim = %s AND marked = %s"
+_LET_GO = (
+    "UPDATE analytics_dirty_days SET claim = NULL, claimed_until = %s WHERE id = %s AND claim = %s"
+)
