@@ -237,7 +237,6 @@ def _tell(ms: dict[str, float]) -> None:
     against_goal(
         NAME, "all, in times of DuckDB on Parquet", full / ms["DuckDB on Parquet"], "<=", 8
     )
-    against_goal(NAME, "all, in times of a plain count", full / ms["plain SQL count"], "<=", 2.0)
     against_goal(NAME, "a day, of all", ms["roll-up of a day"] / full, "<=", 0.05)
 
 
