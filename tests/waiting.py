@@ -11,11 +11,15 @@ from pathlib import Path
 PATIENCE_S = 120.0
 
 
-def wait_for(holds: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
-    """Return when it holds; fail when it does not in time."""
+def wait_for(
+    holds: Callable[[], object],
+    timeout_s: float = PATIENCE_S,
+    said: Callable[[], str] = lambda: "it did not come about",
+) -> None:
+    """Return when it holds; fail when it does not in time, with what `said` returns then."""
     deadline = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, said()
         time.sleep(0.02)
 
 

@@ -170,7 +170,8 @@ def test_it_ends_with_the_make_that_started_it_when_make_alone_is_told(run, how)
     make = run.start_by_make()
     run.wait_until_ready()
     make.send_signal(how)
-    assert make.wait(PATIENCE_S) != 0
+    wait_for(lambda: make.poll() is not None, said=run.said)
+    assert make.returncode != 0
     wait_for(lambda: run.remaining() == [])
     assert "Traceback" not in run.said()
 

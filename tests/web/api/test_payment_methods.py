@@ -102,7 +102,8 @@ def test_the_same_key_adds_one_card(system, owner):
 def test_who_does_not_wait_finds_the_card_later(system, owner):
     body = {"type": "card", "token": "pm_card_visa"}
     answer = owner.post(METHODS, body, prefer="respond-async")
-    assert (answer.status, answer.body["status"]) == (202, "pending"), answer
+    # A worker may be quicker than the answer.
+    assert (answer.status, answer.body["status"]) in {(202, "pending"), (201, "active")}, answer
     path = answer.headers["Location"]
     system.wait_until(lambda: owner.get(path).body["status"] == "active")
 
