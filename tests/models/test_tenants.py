@@ -12,6 +12,7 @@ READING = {
     Permission.INVOICES_READ,
     Permission.DISPUTES_READ,
     Permission.MODULES_READ,
+    Permission.ANALYTICS_READ,
 }
 PAYING = {
     Permission.PAYMENTS_WRITE,
@@ -19,7 +20,7 @@ PAYING = {
     Permission.REFUNDS_WRITE,
     Permission.DISPUTES_WRITE,
 }
-BILLING = {Permission.INVOICES_WRITE, Permission.MODULES_WRITE}
+BILLING = {Permission.INVOICES_WRITE, Permission.MODULES_WRITE, Permission.ANALYTICS_WRITE}
 CONNECTING = {Permission.ENDPOINTS_READ, Permission.ENDPOINTS_WRITE}
 
 
