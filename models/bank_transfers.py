@@ -20,6 +20,7 @@ from models.ledger import Account
 from models.money import Money
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.timeline import Cause, note
+from models.tracking import track
 from models.transactions import Provider, Status, Transaction
 
 
@@ -71,6 +72,7 @@ def record(
     note(session, payment, what="begun", because=because)
     payment.move_to(Status.SUCCEEDED, because=because.but(f"{money} came on {received_on}"))
     payment.amount_captured = money.amount
+    track(session, "payment.succeeded", payment, money=money)
     ledger.post(
         session,
         f"payment:{payment.id}",

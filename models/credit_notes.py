@@ -24,6 +24,7 @@ from models.notifications import owe_notice
 from models.tenants import Company
 from models.timeline import Cause, note
 from models.totals import ZERO, LineKind, Rate, credited_taxes
+from models.tracking import track
 
 
 class CreditNote(CompanyOwned, Changing):
@@ -167,6 +168,7 @@ def _issue(
     )
     session.add(made)
     session.flush()
+    track(session, "credit_note.issued", made, money=money)
     owe_notice(
         session,
         "credit_note_issued",

@@ -21,6 +21,7 @@ from models.methods import PaymentMethod, default_method
 from models.outbox import enqueue
 from models.policies import policy_of
 from models.timeline import Cause, note
+from models.tracking import track
 from models.transactions import (
     Dunning,
     PaymentAttempt,
@@ -39,6 +40,8 @@ CLEARED = "cleared"
 DECLINE_IN_REVIEW = "decline_in_review"
 # In these nothing is under way, and a new card may change everything.
 WAITING_FOR_A_CARD = (Dunning.STOPPED, Dunning.ASKED, Dunning.EXHAUSTED)
+# Nothing more is tried by itself.
+GIVEN_UP = (Step.STOPPED, Step.EXHAUSTED)
 NIL = UUID(int=0)  # nobody's id
 # PayPal's: from an order's making until its payer must be on the page. An account may have longer.
 ORDER_LIFE = timedelta(hours=3)
@@ -127,6 +130,8 @@ def keep(
     """Write down what was decided for a locked payment."""
     payment.dunning = Dunning(decision.step)
     payment.next_retry_at = decision.retry_at
+    if decision.step in GIVEN_UP:
+        track(session, "payment.failed", payment, money=payment.money)
     owe_follow(session, session.get_one(Invoice, payment.invoice_id).subscription_id)
     note(
         session,

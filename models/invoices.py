@@ -29,6 +29,7 @@ from models.base import CURRENCY, CompanyOwned, words
 from models.clock import now
 from models.following import owe_follow
 from models.ids import new_id
+from models.invoice_events import track_invoice
 from models.ledger import Account
 from models.money import Money
 from models.states import IllegalMove, Moving
@@ -179,13 +180,13 @@ def rewrite(session: Session, invoice: Invoice, lines: Sequence[Line]) -> None:
         InvalidAmount: see `draft`; nothing was changed.
     """
     priced = _total(invoice, lines)
-    _drop_lines(session, invoice)
+    session.execute(delete(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id))
     _add_lines(session, invoice, lines, priced)
 
 
 def discard(session: Session, invoice: Invoice) -> None:
     """Delete a locked draft."""
-    _drop_lines(session, invoice)
+    session.execute(delete(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id))
     session.delete(invoice)
     session.flush()
 
@@ -196,10 +197,6 @@ def _total(invoice: Invoice, lines: Sequence[Line]) -> list[Priced]:
     invoice.subtotal, invoice.discount_amount = totals.subtotal, totals.discount_amount
     invoice.tax_amount, invoice.amount = totals.tax_amount, totals.amount
     return priced
-
-
-def _drop_lines(session: Session, invoice: Invoice) -> None:
-    session.execute(delete(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id))
 
 
 def _add_lines(
@@ -247,6 +244,7 @@ def finalise(session: Session, invoice: Invoice, *, because: Cause) -> None:
     invoice.billed_to = snapshot(session, invoice.company_id)
     invoice.move_to(InvoiceStatus.OPEN, because=because.but(f"issued as {invoice.number}"))
     bill(session, invoice)
+    track_invoice(session, "invoice.issued", invoice)
     if not invoice.amount:
         _settle(session, invoice, because=because.but("nothing is to be paid"))
     session.flush()
@@ -324,6 +322,7 @@ def void(session: Session, invoice: Invoice, *, because: Cause) -> None:
     _recover(session, invoice)
     invoice.move_to(InvoiceStatus.VOID, because=because)
     invoice.paid_at = None
+    track_invoice(session, "invoice.voided", invoice)
     owe_follow(session, invoice.subscription_id)
     _post(session, invoice, "void:{}", Account.REVENUE, Account.RECEIVABLE, invoice.due.amount)
     customer_credit.give_back(session, invoice)
@@ -338,6 +337,7 @@ def write_off(session: Session, invoice: Invoice, *, because: Cause) -> None:
         IllegalMove: it is not open.
     """
     invoice.move_to(InvoiceStatus.UNCOLLECTIBLE, because=because)
+    track_invoice(session, "invoice.uncollectible", invoice)
     owe_follow(session, invoice.subscription_id)
     # It may be paid, reopened and given up again: the version tells the times apart.
     posting, due = f"written-off:{{}}:{invoice.version}", invoice.due.amount
@@ -348,6 +348,7 @@ def _settle(session: Session, invoice: Invoice, *, because: Cause) -> None:
     _recover(session, invoice)
     invoice.move_to(InvoiceStatus.PAID, because=because)
     invoice.paid_at = now()
+    track_invoice(session, "invoice.paid", invoice)
     owe_follow(session, invoice.subscription_id)
 
 

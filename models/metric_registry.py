@@ -7,7 +7,7 @@ what a caller told the API counts as no money.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -92,6 +92,8 @@ def _amount(event: str, sign: int = 1, only: tuple[str, ...] = ()) -> Term:
 
 
 _MRR = "mrr.changed"
+# A bank may send a refund back.
+_REFUNDED = (_amount("refund.succeeded"), _amount("refund.reversed", -1))
 _MONTHS = 12
 
 
@@ -112,13 +114,16 @@ METRICS: Mapping[str, Metric] = {
             name="refunds",
             about="What was paid back.",
             unit=Unit.MONEY,
-            terms=(_amount("refund.succeeded"),),
+            terms=_REFUNDED,
         ),
         Metric(
             name="net_revenue",
             about="What was paid, less what was paid back.",
             unit=Unit.MONEY,
-            terms=(_amount("payment.succeeded"), _amount("refund.succeeded", -1)),
+            terms=(
+                _amount("payment.succeeded"),
+                *(replace(each, sign=-each.sign) for each in _REFUNDED),
+            ),
         ),
         Metric(
             name="mrr",

@@ -20,6 +20,7 @@ from models.locks import lock_existing
 from models.money import Money
 from models.states import Moving
 from models.timeline import Cause
+from models.tracking import track
 from models.transactions import Provider, Status, Transaction
 
 
@@ -152,11 +153,12 @@ def give(session: Session, payment: Transaction, refund: Refund, *, because: Cau
     again. For any other a credit note is issued: the company's row is locked from here on.
     """
     payment.amount_refunded += refund.amount
+    money = Money(refund.amount, payment.currency)
+    track(session, "refund.succeeded", refund, number=refund.version, money=money)
     debit = Account.RECEIVABLE if refund.reopens_invoice else Account.REFUNDS
     _post(session, payment, refund, f"refund:{refund.id}", debit, _source_of(payment))
     follow(payment, because=because)
     invoice = lock_existing(session, Invoice, payment.invoice_id)
-    money = Money(refund.amount, payment.currency)
     if refund.reopens_invoice:
         reopen(session, invoice, money, because=because)
         return
@@ -189,6 +191,8 @@ def take_back(session: Session, payment: Transaction, refund: Refund, *, because
     So is its credit note's.
     """
     payment.amount_refunded -= refund.amount
+    money = Money(refund.amount, payment.currency)
+    track(session, "refund.reversed", refund, number=refund.version, money=money)
     source = _source_of(payment)
     _post(session, payment, refund, f"refund-failed:{refund.id}", source, Account.REFUNDS)
     follow(payment, because=because)

@@ -112,6 +112,9 @@ class Subscription(Moving):
     asked: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     # Of each module, by its id: what of its use this period has taken up, see `models.statements`.
     taken_up: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSON, default=dict)
+    # Monthly recurring revenue, and since when there has been any: models/recurring.py.
+    mrr: Mapped[Decimal] = mapped_column(default=Decimal(0), server_default="0")
+    recurs_since: Mapped[datetime | None]
     synced_at: Mapped[datetime | None]  # when what is known was asked for, of who bills it
 
     @property

@@ -7,20 +7,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from models import cards, dunning
 from models.alerts import Severity
 from models.clock import now
 from models.methods import PaymentMethod
+from models.money import Money
 from models.notifications import owe_notice
 from models.outbox import enqueue
 from models.policies import policy_of
 from models.timeline import Cause, last_line, note
-from models.transactions import Dunning, PaymentAttempt, Transaction, Trigger
-from schedules.declines import Advice, CustomerAction, action_for
+from models.tracking import track
+from models.transactions import AttemptStatus, Dunning, PaymentAttempt, Transaction, Trigger
+from schedules.declines import Advice, CustomerAction, action_for, told_code
 from schedules.ladder import Decision, Reason, Step, decide, decide_in_browser
 from worker.alerts import alert, resolve
 from worker.gateways.base import Declined, GatewayError, Rejected, Unavailable
@@ -34,6 +37,13 @@ SETTLED_BY_HAND = "settled_by_hand"
 # How long a retry waits for another payment of its invoice before it looks again.
 WAIT_FOR_ANOTHER = timedelta(hours=1)
 POSTPONED = "postponed"
+# In place of a step or a code, where there is none.
+OTHER = "other"
+_ANSWERS = {
+    AttemptStatus.SUCCEEDED: "payment.attempted",
+    AttemptStatus.DECLINED: "payment.attempted",
+    AttemptStatus.REJECTED: "error.rejected",
+}
 # Said by a gateway of ours where it could not even ask.
 NOT_TAKEN = "currency_not_supported"
 
@@ -191,6 +201,13 @@ def recover(session: Session, payment: Transaction, *, cause: Cause) -> bool:
     end_review(session, payment, was, why="The payment has been paid.")
     if was == Dunning.ASKED and payment.payment_method_id is None:
         return False  # of its decline nobody was told either but who paid it now
+    track(
+        session,
+        "payment.recovered",
+        payment,
+        money=Money(payment.amount_captured, payment.currency),
+        dimension=_step_of(payment),
+    )
     owe_notice(
         session,
         "payment_recovered",
@@ -201,6 +218,28 @@ def recover(session: Session, payment: Transaction, *, cause: Cause) -> bool:
         currency=payment.currency,
     )
     return True
+
+
+def _step_of(payment: Transaction) -> str:
+    """Return the step of the ladder by which a payment was made; OTHER if by none."""
+    last = payment.attempts[-1] if payment.attempts else None
+    return str(payment.retry_count) if last and last.trigger is Trigger.LADDER else OTHER
+
+
+def attempted(attempt: PaymentAttempt, outcome: AttemptStatus) -> None:
+    """Track what a provider has answered to an attempt. What is canceled was not answered."""
+    session = object_session(attempt)
+    if session is None or outcome not in _ANSWERS:
+        return
+    code = told_code(attempt.decline_code or attempt.error_code or "")
+    track(
+        session,
+        _ANSWERS[outcome],
+        attempt,
+        number=str(outcome),
+        money=Money(Decimal(attempt.request["amount"]), attempt.request["currency"]),
+        dimension="" if outcome is AttemptStatus.SUCCEEDED else code or OTHER,
+    )
 
 
 def end_review(session: Session, payment: Transaction, was: Dunning, *, why: str) -> None:

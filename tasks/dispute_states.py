@@ -22,6 +22,7 @@ from models.ledger import Account
 from models.money import Money
 from models.notifications import owe_notice
 from models.timeline import Cause, note
+from models.tracking import track
 from models.transactions import Transaction
 from worker.alerts import alert, resolve
 from worker.gateways.base import DisputeAnswer, Movement
@@ -55,6 +56,8 @@ def adopt(
     session.flush()
     note(session, dispute, what="opened", because=cause.but(f"{answer.reason}: {answer.money}"))
     tally(session, "disputes.opened", provider=dispute.provider)
+    track(session, "dispute.opened", dispute, money=answer.money)
+    _track_end(session, dispute)
     if dispute.status in OPEN_DISPUTE:
         _tell_opened(session, payment, dispute, answer)
     else:
@@ -103,11 +106,17 @@ def _move(
         return
     was_closed = dispute.status in CLOSED_DISPUTE
     dispute.move_to(answer.state, because=cause.but(f"the provider says {answer.state}"))
+    _track_end(session, dispute)
     if answer.state in CLOSED_DISPUTE:
         _tell_closed(session, dispute)
     elif was_closed:
         dispute.closed_at = None
         _tell_opened(session, payment, dispute, answer)
+
+
+def _track_end(session: Session, dispute: Dispute) -> None:
+    if dispute.status in (DisputeStatus.WON, DisputeStatus.LOST):
+        track(session, f"dispute.{dispute.status}", dispute, money=dispute.money)
 
 
 def book(

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -40,6 +41,7 @@ from models.invoice_sheets import Group
 from models.invoices import Invoice, InvoiceStatus
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
+from models.tracking import TRACKED
 from worker import crash, telemetry
 from worker.app import Debt, calling_task, periodic, task
 from worker.billing import tell_issued
@@ -187,19 +189,26 @@ def _check_kept(row: Import) -> None:
         raise _NotKept
 
 
+def _promised(session: Session) -> dict[str, Any]:
+    """Return what the commit is to send and to tell, as it is now: a savepoint keeps none of it."""
+    tracked = {company: list(told) for company, told in session.info.get(TRACKED, {}).items()}
+    announced = dict(session.info.get("announced", {}))
+    return {"owed": list(session.info.get("owed", [])), "announced": announced, TRACKED: tracked}
+
+
 @contextmanager
 def _attempt(session: Session, row: Import) -> Iterator[None]:
     """Try one thing: it stays only if it was right and the import writes."""
-    owed, announced = list(session.info.get("owed", [])), dict(session.info.get("announced", {}))
+    promised = _promised(session)
     try:
         with session.begin_nested():
             yield
             session.flush()
             _check_kept(row)
     except _NotKept:
-        session.info["owed"], session.info["announced"] = owed, announced
+        session.info.update(promised)
     except Refused:
-        session.info["owed"], session.info["announced"] = owed, announced
+        session.info.update(promised)
         raise
     finally:
         turn_to(session, None, request_id=session.info.get("request_id"))

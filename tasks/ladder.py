@@ -24,6 +24,7 @@ from models.methods import PaymentMethod
 from models.notifications import owe_notice
 from models.policies import policy_of
 from models.timeline import Cause
+from models.tracking import track
 from models.transactions import (
     Dunning,
     PaymentAttempt,
@@ -154,6 +155,9 @@ def _step(
     trigger = Trigger.FIRST if is_new else Trigger.LADDER
     payment.retry_count += 1
     payment.last_retry_at, payment.next_retry_at = moment, None
+    if trigger is Trigger.LADDER:
+        step = str(payment.retry_count)
+        track(session, "payment.retried", payment, number=step, dimension=step)
     dunning.begin_again(
         session,
         payment,

@@ -22,6 +22,7 @@ from models.notifications import Notification, NotificationStatus
 from models.outbox import BATCH, Owed, OwedStatus
 from models.tenants import Company
 from models.timeline import Cause
+from models.tracking import track
 from worker import crash
 from worker.alerts import alert, resolve
 from worker.app import Debt, calling_task, periodic
@@ -134,6 +135,7 @@ def _record(session: Session, debt: Debt, mail_id: UUID, outcome: str | GatewayE
         mail.provider_message_id = outcome[:100] or None
         mail.sent_at = now()
         _tell_sent(session, mail)
+        track(session, "mail.sent", mail, number=mail.tries, dimension=mail.template)
         # An event may have been here before, or a run that took this one for dead.
         if mail.can_move_to(MailStatus.SENT):
             mail.move_to(MailStatus.SENT, because=debt.cause("the provider has taken it"))

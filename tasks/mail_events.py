@@ -17,6 +17,7 @@ from models.base import across_companies, turn_to
 from models.mail import ALL, ALL_OPTIONAL, Mail, MailStatus, SuppressionReason, suppress
 from models.tenants import Company
 from models.timeline import Cause, note
+from models.tracking import track
 from tasks.handlers import About, Body, Handler
 from tasks.mail import know
 
@@ -68,6 +69,8 @@ def hear(kind: str, session: Session, body: Body, cause: Cause) -> About | None:
     status = BECOMES[kind]
     if status is not None and mail.can_move_to(status):
         mail.move_to(status, because=cause)
+        if status is MailStatus.BOUNCED:
+            track(session, "mail.bounced", mail, number=mail.tries, dimension=mail.template)
         know(session, mail, why="The provider has told what became of it.")
     found = _SUPPRESSES[kind](body) if kind in _SUPPRESSES else None
     if found is not None:

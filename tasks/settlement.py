@@ -22,6 +22,7 @@ from models.money import Money
 from models.outbox import enqueue
 from models.refunds import follow
 from models.timeline import Cause, note
+from models.tracking import track
 from models.transactions import (
     AttemptStatus,
     Dunning,
@@ -32,6 +33,7 @@ from models.transactions import (
 )
 from schedules.declines import told_code
 from tasks import declines, other_money
+from tasks.declines import attempted
 from worker import billing
 from worker.alerts import alert
 from worker.events import announce_invoice, announce_payment
@@ -286,6 +288,7 @@ def _succeed(
     if not declines.recover(session, payment, cause=cause):
         billing.receipt(session, payment, paid_at=now())
     announce_payment(session, "payment.succeeded", payment, captured=captured)
+    track(session, "payment.succeeded", payment, money=captured)
     _credit_invoice(session, payment, captured, cause)
     # A refund may have been heard of before the payment.
     follow(payment, because=cause)
@@ -312,6 +315,8 @@ def _end(attempt: PaymentAttempt | None, status: AttemptStatus) -> None:
         return
     if status is AttemptStatus.CANCELED and attempt.finished_at is not None:
         return  # that a declined intent is closed afterwards makes it no less declined
+    if attempt.status != status:
+        attempted(attempt, status)
     attempt.status = status
     attempt.leased_until = None
     attempt.finished_at = now()

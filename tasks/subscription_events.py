@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models import recurring
 from models.base import across_companies, turn_to
 from models.clock import now
 from models.ids import new_id
@@ -118,6 +119,7 @@ def _made(
     sell(session, made, sold_in(session, plan.id, told.currency))
     session.flush()
     note(session, made, what="started", because=cause.but(f"with {plan.name}, billed by Stripe"))
+    recurring.begin(session, made)
     return made
 
 
@@ -178,6 +180,7 @@ def _record(session: Session, debt: Debt, fetch: Fetch, told: SubscriptionAnswer
     held.canceled_at, held.ended_at = told.canceled_at, told.ended_at
     _move(session, held, told.status, cause)
     _follow_modules(session, held, had, cause)
+    recurring.follow(session, held)
 
 
 def _follow_plan(session: Session, held: Subscription, metadata: Mapping[str, str]) -> None:
@@ -203,6 +206,7 @@ def _move(session: Session, held: Subscription, to: SubscriptionStatus, cause: C
         held.move_to(way, because=cause)
     held.move_to(to, because=cause)
     if to is SubscriptionStatus.CANCELED:
+        recurring.end(session, held)
         owe_notice(
             session,
             "subscription_canceled",

@@ -30,6 +30,7 @@ from models.base import turn_to
 from models.clock import now
 from models.outbox import Owed, OwedStatus
 from models.timeline import Cause
+from models.tracking import track_for
 from worker import crash, dry_run, stopping, telemetry
 from worker.breaker import breaker_of
 from worker.database import in_transaction, is_away, is_conflict
@@ -312,10 +313,18 @@ def _count_start(
     owed = outbox.count_start(session, owed_id, moment=now())
     if owed is None:
         return None
+    _track_dead(session, owed)
     if owed.status is OwedStatus.DEAD and on_failure is not None:
         session.info["company_id"] = owed.company_id
         on_failure(session, owed, owed.error or "")
     return owed.status
+
+
+def _track_dead(session: Session, owed: Owed) -> None:
+    """Count work that was given up among its company's errors. It may be revived, and die again."""
+    if owed.status is OwedStatus.DEAD and owed.company_id is not None:
+        key = f"{owed.id}:{owed.due_at.isoformat()}"
+        track_for(session, "error.dead_letter", owed.company_id, key, dimension=owed.task)
 
 
 def _guarded(
@@ -365,6 +374,7 @@ def _count_failure(
     owed = outbox.fail(session, owed_id, moment=now(), error=error, backoff_s=backoff_s)
     if owed is None:
         return None
+    _track_dead(session, owed)
     if on_failure is not None:
         session.info["company_id"] = owed.company_id
         on_failure(session, owed, error)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from models import usage
+from models import recurring, usage
 from models.billed_lines import as_json, in_advance
 from models.clock import now
 from models.modules import Module
@@ -75,6 +75,7 @@ def _go_on_with_trial(
     else:
         subscription.move_to(SubscriptionStatus.ACTIVE, because=cause.but("the trial is over"))
         begin_period(session, subscription, because=cause)
+        recurring.follow(session, subscription)
 
 
 def tell_of_trial(session: Session, subscription: Subscription, ends_at: datetime) -> None:
@@ -203,6 +204,7 @@ def end(
     subscription.ended_at = at
     subscription.cancel_at_period_end = False
     subscription.look_next()
+    recurring.end(session, subscription)
     prices = prices_of(session, subscription)
     modules_of = sorted({price.module_id for price in prices})
     for module_id in modules_of:
@@ -275,6 +277,7 @@ def stand(session: Session, subscription: Subscription, moment: datetime, cause:
         subscription.move_to(to, because=cause.but(found.why))
         if was == SubscriptionStatus.UNPAID and _is_skipped(session, subscription):
             begin_anew(session, subscription, at=within(subscription, moment), because=cause)
+        recurring.follow(session, subscription)
     subscription.look_next()
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from models import locks
+from models import locks, recurring
 from models.billed_lines import as_json, line_of, of_change
 from models.clock import now
 from models.ids import new_id
@@ -110,6 +110,7 @@ def start(session: Session, company: Company, terms: Terms, *, because: Cause) -
         renewals.count_use(session, subscription, terms.prices, subscription.current_period)
     else:
         renewals.begin_period(session, subscription, because=because)
+    recurring.begin(session, subscription)
     return subscription
 
 
@@ -163,6 +164,7 @@ def change(
         renewals.begin_anew(session, subscription, at=at, because=because)
     elif plan is not None and subscription.status != _S.PAUSED:
         renewals.count_use(session, subscription, after, subscription.current_period)
+    recurring.change(session, subscription)
     return prorated + used
 
 
@@ -200,10 +202,10 @@ def pause(session: Session, subscription: Subscription, *, because: Cause) -> No
     _give_back(session, subscription, at, because, with_use=True)
     renewals.cut(session, subscription, at)
     subscription.move_to(_S.PAUSED, because=because)
-    subscription.paused_at = at
-    subscription.trial_notice_at = None
+    subscription.paused_at, subscription.trial_notice_at = at, None
     subscription.look_next()
     _drop_modules(session, subscription, prices_of(session, subscription), because=because)
+    recurring.follow(session, subscription)
 
 
 def resume(session: Session, subscription: Subscription, *, because: Cause) -> None:
@@ -221,6 +223,7 @@ def resume(session: Session, subscription: Subscription, *, because: Cause) -> N
     _have_modules(session, subscription, prices_of(session, subscription), because)
     renewals.begin_anew(session, subscription, at=at, because=because)
     renewals.stand(session, subscription, now(), because)
+    recurring.follow(session, subscription)
 
 
 def cancel(
@@ -249,8 +252,7 @@ def cancel(
     kept = renewals.kept_part(subscription, at, is_given_back=prorate)
     if prorate:
         _give_back(session, subscription, at, because)
-    is_paused = subscription.status == _S.PAUSED
-    ends_at = subscription.current_period_end if is_paused else at
+    ends_at = subscription.current_period_end if subscription.status == _S.PAUSED else at
     renewals.end(session, subscription, at=ends_at, kept=kept, because=because)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models import usage
+from models.analytics_events import day_of
 from models.clock import now
+from models.modules import Module
 from models.notifications import owe_notice
 from models.outbox import enqueue
+from models.tenants import Company
 from models.timeline import Cause, note
-from models.usage import Crossing, Level, Reading, Recorded
+from models.tracking import track
+from models.usage import Crossing, Level, ModuleUsage, Reading, Recorded, Verdict
 from worker.database import DUPLICATE, error_number, in_transaction
 from worker.events import announce
 
@@ -49,6 +53,7 @@ def _record(
             due_at=moment + LATE_WAIT,
             subscription_id=subscription_id,
         )
+    _track(session, company_id, recorded)
     # Of what is crossed at once people are told the worse; programs hear of each.
     worst = {crossing.total.id: crossing for crossing in recorded.crossings}
     for crossing in recorded.crossings:
@@ -56,6 +61,25 @@ def _record(
         if crossing is worst[crossing.total.id]:
             _owe_notice(session, crossing)
     return recorded
+
+
+def _track(session: Session, company_id: UUID, recorded: Recorded) -> None:
+    """Track what was used by module and day: a thousand readings are a few events."""
+    zone = session.get_one(Company, company_id).time_zone
+    found: dict[tuple[UUID, date], list[ModuleUsage]] = {}
+    for outcome in recorded.outcomes:
+        if outcome.verdict is Verdict.RECORDED and (row := outcome.row) is not None:
+            found.setdefault((row.module_id, day_of(row.at, zone)), []).append(row)
+    for (module_id, _), rows in found.items():
+        track(
+            session,
+            "usage.recorded",
+            rows[0],
+            at=rows[0].at,
+            quantity=sum(row.quantity for row in rows),
+            dimension=session.get_one(Module, module_id).code,
+            module_id=module_id,
+        )
 
 
 def _tell(session: Session, crossing: Crossing, because: Cause) -> None:

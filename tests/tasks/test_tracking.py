@@ -1,0 +1,70 @@
+"""Our own events: told with the commit that makes them true, stored once, and agreeing with it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from models.analytics_events import AnalyticsEvent, Source
+from models.metric_registry import METRICS
+from models.money import Money
+from models.outbox import Owed
+from models.own_events import OWN_EVENTS
+from models.tracking import RECORD, track_for
+from tests.bell import ring
+from worker.database import transaction
+
+
+def owed(company_id):
+    with transaction() as session:
+        query = select(Owed.id).where(Owed.task == RECORD, Owed.company_id == company_id)
+        return list(session.scalars(query))
+
+
+def stored(company_id):
+    with transaction(company_id=company_id) as session:
+        return list(session.scalars(select(AnalyticsEvent).order_by(AnalyticsEvent.timestamp)))
+
+
+def test_what_a_transaction_tracks_is_one_debt_and_each_event_is_stored_once(customer):
+    company_id = customer.company_id
+    money = Money(Decimal("12.50"), "INR")
+    with transaction(company_id=company_id) as session:
+        track_for(session, "payment.succeeded", company_id, "a", money=money)
+        track_for(session, "usage.recorded", company_id, "b", quantity=3, dimension="sms")
+        track_for(session, "payment.succeeded", company_id, "a", money=money)
+    [debt] = owed(company_id)
+    ring(RECORD, debt)
+    ring(RECORD, debt)
+    assert owed(company_id) == []
+    with transaction(company_id=company_id) as session:
+        track_for(session, "payment.succeeded", company_id, "a", money=money)
+    ring(RECORD, *owed(company_id))
+    told = {
+        (each.name, each.amount, each.currency, each.quantity, each.dimension, each.source)
+        for each in stored(company_id)
+    }
+    assert len(stored(company_id)) == 2
+    assert told == {
+        ("payment.succeeded", Decimal("12.50"), "INR", None, "", Source.OWN),
+        ("usage.recorded", None, None, Decimal("3.0000"), "sms", Source.OWN),
+    }
+
+
+def test_nothing_is_told_of_what_was_rolled_back(customer):
+    with transaction(company_id=customer.company_id) as session:
+        track_for(session, "payment.succeeded", customer.company_id, "a")
+        session.rollback()
+    assert owed(customer.company_id) == []
+
+
+def test_a_name_that_is_in_no_table_is_refused(customer):
+    with pytest.raises(KeyError), transaction(company_id=customer.company_id) as session:
+        track_for(session, "payment.suceeded", customer.company_id, "a")
+
+
+def test_every_metric_is_of_events_that_are_told():
+    used = {name for metric in METRICS.values() for name in metric.events}
+    assert used <= set(OWN_EVENTS)
