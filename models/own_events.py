@@ -41,7 +41,7 @@ def _event(name: str, kind: EventType, about: str, **more: str) -> OwnEvent:
 OWN_EVENTS: Mapping[str, OwnEvent] = {
     each.name: each
     for each in (
-        _event("payment.attempted", _P, "A charge was answered.", amount="asked", dimension=_CODE),
+        _event("payment.attempted", _P, "A charge was answered.", dimension=_CODE),
         _event("payment.succeeded", _P, "A payment was made.", amount="captured"),
         _event(
             "payment.failed", _P, "Nothing more is tried for a declined payment.", amount="asked"
@@ -50,7 +50,6 @@ OWN_EVENTS: Mapping[str, OwnEvent] = {
             "payment.retried",
             _P,
             "The ladder has begun another attempt with the same card.",
-            amount="asked",
             dimension="the step of the ladder",
         ),
         _event(

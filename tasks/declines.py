@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session, object_session
@@ -237,7 +236,6 @@ def attempted(attempt: PaymentAttempt, outcome: AttemptStatus) -> None:
         _ANSWERS[outcome],
         attempt,
         number=str(outcome),
-        money=Money(Decimal(attempt.request["amount"]), attempt.request["currency"]),
         dimension="" if outcome is AttemptStatus.SUCCEEDED else code or OTHER,
     )
 

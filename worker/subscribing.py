@@ -307,10 +307,7 @@ def _give_back(
 
 
 def _prorated(subscription: Subscription, asked: list[Line], at: datetime) -> list[Line]:
-    """Return what it comes to that these lines are asked for the period from now on.
-
-    Given back is a part of what was asked, which a change that was not prorated has left as it was.
-    """
+    """Return what it comes to that these are asked from now on; a part of `asked` is given back."""
     before = [line_of(each) for each in subscription.asked]
     subscription.asked = [as_json(line) for line in asked]
     return of_change(before, asked, subscription.current_period, at, subscription.currency)

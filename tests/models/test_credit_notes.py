@@ -99,8 +99,8 @@ def test_the_companys_people_are_told_of_a_credit_note(customer):
     give_back(customer, payment_id, "40.00")
     [made] = notes(customer)
     with transaction(company_id=customer.company_id) as session:
-        [owed] = session.scalars(select(Owed).where(Owed.company_id == customer.company_id))
-    assert owed.task == "notifications.notify"
+        told = (Owed.company_id == customer.company_id, Owed.task == "notifications.notify")
+        [owed] = session.scalars(select(Owed).where(*told))
     assert owed.arguments["template"] == "credit_note_issued"
     assert owed.arguments["subject_id"] == str(made.id)
     assert owed.arguments["told"] == {
