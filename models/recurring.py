@@ -65,7 +65,8 @@ def begin(session: Session, subscription: Subscription) -> None:
 
 def change(session: Session, subscription: Subscription) -> None:
     """Track that a locked subscription was changed, and what recurs by it now."""
-    track(session, "subscription.changed", subscription, number=now().isoformat())
+    session.flush()
+    track(session, "subscription.changed", subscription, number=subscription.version)
     follow(session, subscription)
 
 
@@ -89,7 +90,7 @@ def follow(session: Session, subscription: Subscription) -> None:
         session,
         "mrr.changed",
         subscription,
-        number=moment.isoformat(),
+        number=subscription.version,
         at=moment,
         money=Money(is_now - was, subscription.currency),
         dimension=dimension,
