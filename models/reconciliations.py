@@ -61,10 +61,16 @@ class Phase(StrEnum):
 
 
 STREAMS = (Phase.CHARGES, Phase.REFUNDS, Phase.DISPUTES, Phase.CUSTOMERS)
-# PayPal's report has refunds and reversals among the payments; it lists no customers.
+# PayPal's report has refunds and reversals among the payments; PayPal lists no customers.
 PHASES = {
     Provider.STRIPE: (*STREAMS, Phase.SUSPECTS, Phase.OPEN),
-    Provider.PAYPAL: (Phase.CHARGES, Phase.REFUNDS, Phase.SUSPECTS, Phase.OPEN),
+    Provider.PAYPAL: (
+        Phase.CHARGES,
+        Phase.REFUNDS,
+        Phase.DISPUTES,
+        Phase.SUSPECTS,
+        Phase.OPEN,
+    ),
 }
 COUNTS = ("provider_rows", "our_rows", "matched", "suspects", "confirmed", "opened", "closed")
 

@@ -57,6 +57,17 @@ class Book(AnyBook):
             if low <= record["created"] <= high:
                 yield record
 
+    def known_record(self, object_id: str) -> Object:
+        """Return the record of an id, whatever its kind.
+
+        Raises:
+            ApiError: PayPal's 404.
+        """
+        found = self._objects.get(object_id)
+        if found is None:
+            raise missing(value=object_id)
+        return found
+
     def changed(self, record: Object, **shown: Any) -> Object:
         """Change what is shown of a record."""
         record["shown"] |= shown | {"update_time": self.time()}

@@ -26,7 +26,14 @@ def check_invoice(call: Call, invoice_id: str | None) -> None:
 
 
 def made(call: Call, order_id: str, unit: Object, fate: Fate) -> Object:
-    """Capture a purchase unit; the fate says how it ends."""
+    """Capture a purchase unit and tell of it; the fate says how it ends."""
+    record = kept(call, order_id, unit, fate)
+    _tell(call, record)
+    return record
+
+
+def kept(call: Call, order_id: str, unit: Object, fate: Fate) -> Object:
+    """Capture a purchase unit; nobody is told."""
     capture_id, amount = new_id(), unit["amount"]
     shown: Object = {
         "id": capture_id,
@@ -53,7 +60,7 @@ def made(call: Call, order_id: str, unit: Object, fate: Fate) -> Object:
         shown |= {"status": "PENDING", "status_details": {"reason": "PENDING_REVIEW"}}
     else:
         shown["seller_receivable_breakdown"] = _breakdown(amount)
-    record = call.book.keep(
+    return call.book.keep(
         "capture",
         shown,
         order=order_id,
@@ -62,8 +69,6 @@ def made(call: Call, order_id: str, unit: Object, fate: Fate) -> Object:
         refunded="0",
         disputed=None,
     )
-    _tell(call, record)
-    return record
 
 
 def _breakdown(amount: Object) -> Object:

@@ -60,6 +60,18 @@ class Control(AnyControl):
         """Decide how a payment token pays: `instrument_declined`, `pending`, `well`."""
         return self.ask("POST", f"payment_tokens/{token_id}", {"fate": fate})
 
+    def plant(self, **params: Any) -> Json:
+        """Take money `count` times without an event: at, value, currency, fee, invoice_id."""
+        return self.ask("POST", "captures", params)
+
+    def date(self, at: int, *object_ids: str) -> Json:
+        """Have objects been made at that second since 1970."""
+        return self.ask("POST", "dates", {"at": at, "ids": object_ids})
+
+    def report_at_most(self, most: int) -> Json:
+        """Have the report refuse a search that finds more than that."""
+        return self.ask("POST", "reporting", {"most": most})
+
     def root(self) -> bytes:
         """Return the root that the events' certificate chains to, as PEM."""
         answer = self.session.get(f"{self.url}/sandbox/root.pem", timeout=30)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
-from sandbox.paypal import amounts, approval, captures, disputes, payers, refunds, vault
+from sandbox.paypal import (
+    amounts,
+    approval,
+    captures,
+    disputes,
+    payers,
+    planting,
+    refunds,
+    vault,
+)
 from sandbox.paypal.book import Book, shown
 from sandbox.paypal.call import Call
 from sandbox.paypal.certificates import PEM
@@ -95,14 +104,17 @@ class Desk(AnyDesk):
     deliveries: Deliveries
     deeds = {  # noqa: RUF012  declared as ClassVar where it is inherited from
         ("POST", "approve/*"): approval.finished,
+        ("POST", "captures"): planting.plant,
         ("POST", "captures/*"): _settle,
         ("POST", "captures/*/reverse"): _reverse,
+        ("POST", "dates"): planting.date,
         ("POST", "disputes"): _dispute,
         ("POST", "disputes/*"): _end_dispute,
         ("POST", "payment_tokens"): _keep_token,
         ("POST", "payment_tokens/*"): _change_token,
         ("POST", "refunds"): _refund,
         ("POST", "refunds/*"): _move_refund,
+        ("POST", "reporting"): planting.report,
     }
 
     def call(self, request: Request) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -11,12 +12,16 @@ from sandbox.paypal import amounts, payers
 from sandbox.paypal.bodies import TransactionQuery
 from sandbox.paypal.book import seconds
 from sandbox.paypal.call import Call
-from sandbox.paypal.errors import Object, refused
+from sandbox.paypal.disputes import CHARGEBACK
+from sandbox.paypal.errors import ApiError, Object, refused
 from sandbox.paypal.faults import REPORTING
 
 PATH = "/v1/reporting/transactions"
 LONGEST_S = 31 * 24 * 60 * 60
+MOST = 10_000  # records of one search
+TRAITS = "reporting"  # where the desk notes another limit
 PAYMENT, REFUND, REVERSAL = "T0006", "T1107", "T1106"
+CHARGED_BACK, GIVEN_BACK, CHARGEBACK_FEE = "T1201", "T1202", "T0106"
 STATUSES = {
     "CANCELLED": "D",
     "COMPLETED": "S",
@@ -24,8 +29,12 @@ STATUSES = {
     "FAILED": "D",
     "PARTIALLY_REFUNDED": "S",
     "PENDING": "P",
-    "REFUNDED": "S",
+    "REFUNDED": "V",
 }
+TOO_LARGE = "RESULTSET_TOO_LARGE"
+TOO_LARGE_TOLD = (
+    "Result set size is greater than the maximum limit. Change the filter criteria and try again."
+)
 
 
 def listed(call: Call, query: TransactionQuery) -> Object:
@@ -50,6 +59,8 @@ def listed(call: Call, query: TransactionQuery) -> Object:
         and query.transaction_status in (None, info["transaction_status"])
         and query.transaction_currency in (None, info["transaction_amount"]["currency_code"])
     ]
+    if len(found) > call.book.known(TRAITS).get("most", MOST):
+        raise ApiError(400, name=TOO_LARGE, message=TOO_LARGE_TOLD)
     first = (query.page - 1) * query.page_size
     pages = -(-len(found) // query.page_size)
     shown: Object = {
@@ -82,8 +93,55 @@ def _transactions(call: Call, start: str, end: str) -> Iterator[Object]:
     ]
     # Sorting keeps those of one second as they are: in the order that they were made.
     moved.reverse()
-    for record in sorted(moved, key=lambda one: one["created"]):
-        yield _payment(call, record) if record["object"] == "capture" else _back(call, record)
+    listed = [
+        _payment(call, record) if record["object"] == "capture" else _back(call, record)
+        for record in moved
+        if record["object"] == "capture" or not _is_charged_back(call, record)
+    ]
+    low, high = seconds(start), seconds(end)
+    for record in call.book.after("dispute", 0):
+        listed += [
+            info
+            for info in _chargeback(call, record)
+            if low <= seconds(info["transaction_initiation_date"]) <= high
+        ]
+    yield from sorted(listed, key=lambda info: str(info["transaction_initiation_date"]))
+
+
+def _is_charged_back(call: Call, refund: Object) -> bool:
+    """Whether the money of a reversal is listed as a chargeback's."""
+    disputes = call.book.newest_first("dispute", capture=refund["capture"])
+    stages = {each["shown"]["dispute_life_cycle_stage"] for each in disputes}
+    return refund["is_reversal"] and CHARGEBACK in stages
+
+
+def _chargeback(call: Call, dispute: Object) -> Iterator[Object]:
+    """Yield what a chargeback has moved: the amount, its fee, and the amount if it is won."""
+    if dispute["shown"]["dispute_life_cycle_stage"] != CHARGEBACK:
+        return
+    capture = call.book.get("capture", dispute["capture"])["shown"]
+    for number, moved in enumerate(dispute["shown"]["money_movements"]):
+        is_debit = moved["type"] == "DEBIT"
+        code = CHARGED_BACK if is_debit else GIVEN_BACK
+        if moved["reason"] == "CHARGEBACK_FEE":
+            code = CHARGEBACK_FEE
+        shown = {
+            "amount": moved["amount"],
+            "status": "COMPLETED",
+            "create_time": moved["initiated_time"],
+            "update_time": moved["initiated_time"],
+            "invoice_id": capture.get("invoice_id"),
+            "custom_id": capture.get("custom_id"),
+        }
+        digest = hashlib.sha256(f"{dispute['id']}:{number}".encode()).hexdigest()
+        yield _info(
+            {"id": digest[:17].upper(), "shown": shown},
+            sign=-1 if is_debit else 1,
+            fee=Decimal(0),
+            paypal_reference_id=dispute["capture"],
+            paypal_reference_id_type="TXN",
+            transaction_event_code=code,
+        )
 
 
 def _payment(call: Call, record: Object) -> Object:

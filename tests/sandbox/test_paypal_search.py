@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.paypal_shop import TRANSACTIONS, PayPalShop, Refused
+from tests.sandbox.paypal_shop import CAPTURES, TRANSACTIONS, PayPalShop, Refused
 
 HOUR = timedelta(hours=1)
 
@@ -122,3 +122,56 @@ def test_a_search_that_paypal_refuses_is_refused(
 def test_31_days_may_be_asked_for(paypal_shop: PayPalShop) -> None:
     paypal_shop.pay()
     assert len(found(paypal_shop, **window(paypal_shop, timedelta(days=31)))) == 1
+
+
+def test_more_than_the_report_can_list_is_refused_in_paypals_words(paypal_shop: PayPalShop) -> None:
+    paypal_shop.control.report_at_most(3)
+    paypal_shop.control.plant(count=3)
+    assert len(found(paypal_shop)) == 3
+    paypal_shop.control.plant()
+    with pytest.raises(Refused) as caught:
+        found(paypal_shop)
+    assert (caught.value.status, caught.value.name) == (400, "RESULTSET_TOO_LARGE")
+
+
+def test_what_is_planted_on_a_day_is_of_that_day_for_every_call(paypal_shop: PayPalShop) -> None:
+    at = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
+    told = {"fee": "9.00", "invoice_id": "i1", "custom_id": "t1"}
+    [capture] = paypal_shop.control.plant(at=at, value="20.00", currency="EUR", **told)["ids"]
+    paypal_shop.control.plant(at=at, count=2)
+    refund = paypal_shop.refund(capture, "4.00", currency="EUR")["id"]
+    paypal_shop.control.date(at + 1, refund)
+
+    day = {"start_date": "2026-03-01T00:00:00Z", "end_date": "2026-03-02T00:00:00Z"}
+    [info, *_, back] = found(paypal_shop, **day)
+    assert (info["transaction_id"], info["fee_amount"]["value"]) == (capture, "-9.00")
+    assert info["transaction_initiation_date"] == "2026-03-01T00:00:00Z"
+    assert (back["transaction_id"], len(found(paypal_shop, **day))) == (refund, 4)
+    assert paypal_shop.get(f"{CAPTURES}/{capture}")["create_time"] == "2026-03-01T00:00:00Z"
+    assert paypal_shop.event_types() == ["PAYMENT.CAPTURE.REFUNDED"]
+
+
+def test_a_payment_that_went_back_whole_is_told_as_reversed(paypal_shop: PayPalShop) -> None:
+    paypal_shop.refund(paypal_shop.capture_of(paypal_shop.pay())["id"])
+    assert [info["transaction_status"] for info in found(paypal_shop)] == ["V", "S"]
+
+
+def test_a_chargeback_is_listed_with_its_fee_and_given_back_when_won(
+    paypal_shop: PayPalShop,
+) -> None:
+    capture = paypal_shop.capture_of(paypal_shop.pay(invoice_id="i1"))["id"]
+    dispute = paypal_shop.control.dispute(capture=capture)["dispute_id"]
+    paypal_shop.control.end_dispute(dispute, "won")
+    listed = {info["transaction_event_code"]: info for info in found(paypal_shop)}
+    values = {code: info["transaction_amount"]["value"] for code, info in listed.items()}
+    assert values == {"T0006": "10.00", "T1201": "-10.00", "T0106": "-20.00", "T1202": "10.00"}
+    back = listed["T1201"]
+    assert (back["paypal_reference_id"], back["invoice_id"]) == (capture, "i1")
+
+
+def test_a_lost_chargeback_is_listed_once(paypal_shop: PayPalShop) -> None:
+    capture = paypal_shop.capture_of(paypal_shop.pay())["id"]
+    dispute = paypal_shop.control.dispute(capture=capture)["dispute_id"]
+    paypal_shop.control.end_dispute(dispute, "lost")
+    codes = [info["transaction_event_code"] for info in found(paypal_shop)]
+    assert codes == ["T0006", "T1201", "T0106"]
