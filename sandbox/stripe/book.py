@@ -15,6 +15,7 @@ PREFIXES = {
     "event": "evt_",
     "payment_intent": "pi_",
     "payment_method": "pm_",
+    "payout": "po_",
     "refund": "re_",
     "subscription": "sub_",
 }
@@ -35,13 +36,14 @@ class Book(AnyBook):
     """Objects in Stripe's shapes."""
 
     indexed = {  # noqa: RUF012  declared as ClassVar where it is inherited from
-        "balance_transaction": ("source", "type"),
+        "balance_transaction": ("payout", "source", "type"),
         "charge": ("customer", "payment_intent"),
         "customer": ("email",),
         "dispute": ("charge", "payment_intent"),
         "event": ("type",),
         "payment_intent": ("customer",),
         "payment_method": ("customer",),
+        "payout": ("status",),
         "refund": ("charge", "payment_intent"),
         "subscription": ("customer", "status"),
     }

@@ -233,4 +233,3 @@ def update(call: Call, params: Params, object_id: str) -> Object:
 retrieve = one_of("charge")
 listed = list_of("charge", "charges", "customer", "payment_intent")
 movement = one_of("balance_transaction")
-movements = list_of("balance_transaction", "balance_transactions", "currency", "source", "type")

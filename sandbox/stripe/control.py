@@ -50,6 +50,15 @@ class Control(AnyControl):
         settled: list[str] = self.ask("POST", "debits")["settled"]
         return settled
 
+    def alter(self, object_id: str, *, movement: Json | None = None, **fields: Any) -> Json:
+        """Have an object tell other values, without an event; `movement` is its balance's."""
+        body = {"fields": fields, "movement": movement or {}}
+        return self.ask("POST", f"objects/{object_id}", body)
+
+    def pay_out(self, currency: str = "usd", *, short_by: int = 0) -> Json:
+        """Pay out what has gathered on the balance; `short_by` makes it less than its parts."""
+        return self.ask("POST", "payouts", {"currency": currency, "short_by": short_by})
+
     def move_subscription(self, subscription_id: str, status: str) -> Json:
         """Have a subscription be past_due, unpaid, paused, active; or tell `trial_will_end`."""
         return self.ask("POST", f"subscriptions/{subscription_id}", {"status": status})

@@ -11,6 +11,7 @@ from sandbox.stripe import (
     events,
     payment_intents,
     payment_methods,
+    payouts,
     refunds,
     subscriptions,
 )
@@ -28,7 +29,7 @@ class Route:
 ROUTES: dict[tuple[str, str], Route] = {
     (method, path): Route(run, parameters)
     for method, path, run, parameters in (
-        ("GET", "balance_transactions", charges.movements, "balance_transaction_list"),
+        ("GET", "balance_transactions", payouts.movements, "balance_transaction_list"),
         ("GET", "balance_transactions/*", charges.movement, "balance_transaction_retrieve"),
         ("GET", "charges", charges.listed, "charge_list"),
         ("GET", "charges/*", charges.retrieve, "charge_retrieve"),
@@ -70,6 +71,8 @@ ROUTES: dict[tuple[str, str], Route] = {
         ("POST", "payment_methods/*", payment_methods.update, "payment_method_update"),
         ("POST", "payment_methods/*/attach", payment_methods.attach, "payment_method_attach"),
         ("POST", "payment_methods/*/detach", payment_methods.detach, "payment_method_detach"),
+        ("GET", "payouts", payouts.listed, "payout_list"),
+        ("GET", "payouts/*", payouts.retrieve, "payout_retrieve"),
         ("GET", "refunds", refunds.listed, "refund_list"),
         ("POST", "refunds", refunds.create, "refund_create"),
         ("GET", "refunds/*", refunds.retrieve, "refund_retrieve"),

@@ -13,18 +13,20 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from models import reconciliations
 from models.base import across_companies
 from models.breaks import ReconciliationBreak
 from models.clock import now
+from models.cursors import ProviderCursor
 from models.disputes import Dispute
 from models.ids import new_id
 from models.outbox import Owed
 from models.reconciliations import ReconciliationRun, ReconciliationSuspect
 from models.refunds import Refund, RefundReason, RefundStatus
 from models.transactions import Provider, Status, Transaction
+from tasks import payouts
 from tests.bell import ring
 from tests.factories import Customer, make_invoice
 from worker.database import transaction
@@ -287,3 +289,21 @@ def a_day(number: int) -> datetime:
     """A day long ago (up to 5,000 are over), of which no other test has rows."""
     assert number < 5000, "a day that is not over is not reconciled"
     return datetime(2011, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def fetch_payouts() -> None:
+    """Do what beat's ring owes about payouts, to its end."""
+    with transaction() as session:
+        session.execute(delete(ProviderCursor).where(ProviderCursor.name == payouts.NAME))
+    payouts.sweep()
+    while owed := owed_for_payouts():
+        for task, owed_id in owed:
+            with transaction() as session:
+                session.get_one(Owed, owed_id).due_at = now()
+            ring(task, owed_id)
+
+
+def owed_for_payouts() -> list[tuple[str, UUID]]:
+    with transaction() as session:
+        query = select(Owed).where(Owed.task.in_(("payouts.fetch", "payouts.read")))
+        return [(each.task, each.id) for each in session.scalars(query)]

@@ -89,7 +89,8 @@ class Shop:
 
     def refresh_what_is_owed(self) -> None:
         with transaction() as session:
-            [owed] = session.scalars(select(Owed).where(Owed.company_id == self.company_id)).all()
+            is_theirs = Owed.company_id == self.company_id
+            [owed] = session.scalars(select(Owed).where(is_theirs, Owed.queue == "lookups"))
         ring("lookups.refresh", owed.id)
 
     def status(self):

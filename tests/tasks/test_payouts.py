@@ -7,20 +7,17 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from models.alerts import open_alert
 from models.breaks import BreakKind, BreakStatus, ReconciliationBreak
 from models.clock import now
-from models.cursors import ProviderCursor
 from models.ids import new_id
-from models.outbox import Owed
 from models.payouts import Payout
 from models.tenants import Tenant
 from tasks import payouts as paying
-from tests.bell import ring
 from tests.factories import make_company
-from tests.tasks.reconciling_desk import Book, serving
+from tests.tasks.reconciling_desk import Book, fetch_payouts, owed_for_payouts, serving
 from worker.database import transaction
 from worker.gateways.books import book_of
 from worker.gateways.payouts import payouts_of
@@ -61,22 +58,8 @@ class Bank:
             )
         return name
 
-    def fetch(self) -> None:
-        """Do what beat's ring owes, to its end."""
-        with transaction() as session:
-            session.execute(delete(ProviderCursor).where(ProviderCursor.name == paying.NAME))
-        paying.sweep()
-        while owed := self._owed():
-            for task, owed_id in owed:
-                with transaction() as session:
-                    session.get_one(Owed, owed_id).due_at = now()
-                ring(task, owed_id)
-
-    @staticmethod
-    def _owed() -> list[tuple[str, object]]:
-        with transaction() as session:
-            query = select(Owed).where(Owed.task.in_(("payouts.fetch", "payouts.read")))
-            return [(each.task, each.id) for each in session.scalars(query)]
+    fetch = staticmethod(fetch_payouts)
+    _owed = staticmethod(owed_for_payouts)
 
     def kept(self) -> list[Payout]:
         with transaction() as session:
