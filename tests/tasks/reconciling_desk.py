@@ -25,6 +25,7 @@ from models.ids import new_id
 from models.outbox import Owed
 from models.reconciliations import ReconciliationRun, ReconciliationSuspect
 from models.refunds import Refund, RefundReason, RefundStatus
+from models.tenants import Company, Tenant
 from models.transactions import Provider, Status, Transaction
 from tasks import payouts
 from tests.bell import ring
@@ -289,6 +290,19 @@ def a_day(number: int) -> datetime:
     """A day long ago (up to 5,000 are over), of which no other test has rows."""
     assert number < 5000, "a day that is not over is not reconciled"
     return datetime(2011, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+@contextmanager
+def installation(company_id: UUID) -> Iterator[None]:
+    """Have the company's tenant be the installation's own, whose operators see payouts."""
+    with transaction() as session:
+        tenant_id = session.get_one(Company, company_id).tenant_id
+        session.get_one(Tenant, tenant_id).is_platform = True
+    try:
+        yield
+    finally:
+        with transaction() as session:
+            session.get_one(Tenant, tenant_id).is_platform = False
 
 
 def fetch_payouts() -> None:

@@ -14,10 +14,15 @@ from models.breaks import BreakKind, BreakStatus, ReconciliationBreak
 from models.clock import now
 from models.ids import new_id
 from models.payouts import Payout
-from models.tenants import Tenant
 from tasks import payouts as paying
 from tests.factories import make_company
-from tests.tasks.reconciling_desk import Book, fetch_payouts, owed_for_payouts, serving
+from tests.tasks.reconciling_desk import (
+    Book,
+    fetch_payouts,
+    installation,
+    owed_for_payouts,
+    serving,
+)
 from worker.database import transaction
 from worker.gateways.books import book_of
 from worker.gateways.payouts import payouts_of
@@ -79,18 +84,13 @@ class Bank:
 @pytest.fixture
 def bank(database, monkeypatch):
     book = Book()
-    with transaction() as session:
-        tenant_id = make_company().tenant_id
-        session.get_one(Tenant, tenant_id).is_platform = True
-    with serving(book) as address:
+    with serving(book) as address, installation(make_company().company_id):
         monkeypatch.setenv("STRIPE_API_BASE", address)
         forget()
         yield Bank(book)
         assert {method for method, _ in book.requests} == {"GET"}
     monkeypatch.undo()
     forget()
-    with transaction() as session:
-        session.get_one(Tenant, tenant_id).is_platform = False
 
 
 def test_a_payout_is_made_up_of_its_movements_by_type(bank):

@@ -13,7 +13,7 @@ from models.reconciliations import RunStatus
 from models.transactions import Provider
 from tests.factories import make_company
 from tests.sandbox.shop import Shop
-from tests.tasks.reconciling_desk import Book, Desk, fetch_payouts
+from tests.tasks.reconciling_desk import Book, Desk, fetch_payouts, installation
 from tests.tasks.subscription_shop import time_goes_back
 from worker.database import transaction
 from worker.gateways import gateway_for
@@ -147,7 +147,8 @@ def test_a_payout_is_explained_by_what_it_is_made_up_of(desk):
     whole = desk.control.pay_out("usd")["id"]
     desk.take(3000, "eur")
     less = desk.control.pay_out("eur", short_by=100)["id"]
-    fetch_payouts()
+    with installation(desk.customer.company_id):
+        fetch_payouts()
     with transaction() as session:
         rows = {each.provider_payout_id: each for each in session.scalars(select(Payout))}
     assert (rows[whole].is_balanced, rows[less].is_balanced) == (True, False)
