@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -68,3 +69,36 @@ def test_a_name_that_is_in_no_table_is_refused(customer):
 def test_every_metric_is_of_events_that_are_told():
     used = {name for metric in METRICS.values() for name in metric.events}
     assert used <= set(OWN_EVENTS)
+
+
+def told_of(company_id):
+    return [
+        (each.name, each.dimension, each.amount)
+        for each in stored(company_id)
+        if each.name.startswith("payment.")
+    ]
+
+
+def test_a_recovery_is_told_with_each_step_of_the_ladder(shop):
+    shop.decline_next("insufficient_funds", count=2)
+    payment_id = shop.pay(shop.card())
+    shop.climb_when_due(payment_id)
+    shop.climb_when_due(payment_id)
+    assert Counter(told_of(shop.company_id)) == Counter(
+        {
+            ("payment.attempted", "insufficient_funds", None): 2,
+            ("payment.retried", "1", None): 1,
+            ("payment.retried", "2", None): 1,
+            ("payment.attempted", "", None): 1,
+            ("payment.recovered", "2", Decimal("100.00")): 1,
+            ("payment.succeeded", "", Decimal("100.00")): 1,
+        }
+    )
+
+
+def test_a_payment_fails_for_good_once_however_long_it_climbed(shop):
+    payment_id = shop.pay(shop.card("pm_sandbox_decline_insufficient_funds"))
+    for _ in range(3):
+        shop.climb_when_due(payment_id)
+    told = Counter(name for name, _, _ in told_of(shop.company_id))
+    assert told == {"payment.attempted": 4, "payment.retried": 3, "payment.failed": 1}
