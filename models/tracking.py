@@ -93,7 +93,12 @@ def track_for(  # noqa: PLR0913  an event has these
 
 
 def _owe_tracked(session: Session) -> None:
-    """Owe what was tracked, before the outbox's own work at the commit."""
+    """Owe what was tracked, before the outbox's own work at the commit.
+
+    A savepoint owes nothing: were it rolled back, what was tracked before it would be lost.
+    """
+    if session.in_nested_transaction():
+        return
     for company_id, events in session.info.pop(TRACKED, {}).items():
         enqueue(session, RECORD, company_id=company_id, events=events)
 

@@ -75,7 +75,6 @@ def _go_on_with_trial(
     else:
         subscription.move_to(SubscriptionStatus.ACTIVE, because=cause.but("the trial is over"))
         begin_period(session, subscription, because=cause)
-        recurring.follow(session, subscription)
 
 
 def tell_of_trial(session: Session, subscription: Subscription, ends_at: datetime) -> None:
@@ -159,6 +158,8 @@ def begin_period(session: Session, subscription: Subscription, *, because: Cause
     count_use(session, subscription, prices, period)
     told = because.but(f"from {period.start:%Y-%m-%d} to {period.end:%Y-%m-%d}")
     note(session, subscription, what="skipped" if is_skipped else "renewed", because=told)
+    # Also of one that is older than the figure.
+    recurring.follow(session, subscription)
     if not is_skipped:
         _owe_invoice(session, row)
 

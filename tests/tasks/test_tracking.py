@@ -7,12 +7,14 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from models.analytics_events import AnalyticsEvent, Source
 from models.metric_registry import METRICS
 from models.money import Money
 from models.outbox import Owed
 from models.own_events import OWN_EVENTS
+from models.tenants import Company
 from models.tracking import RECORD, track_for
 from tests.bell import ring
 from worker.database import transaction
@@ -59,6 +61,14 @@ def test_nothing_is_told_of_what_was_rolled_back(customer):
         track_for(session, "payment.succeeded", customer.company_id, "a")
         session.rollback()
     assert owed(customer.company_id) == []
+
+
+def test_a_savepoint_that_is_rolled_back_takes_nothing_along(customer):
+    with transaction(company_id=customer.company_id) as session:
+        track_for(session, "payment.succeeded", customer.company_id, "a")
+        with pytest.raises(IntegrityError), session.begin_nested():
+            session.add(Company(id=customer.company_id, tenant_id=customer.tenant_id, name="twin"))
+    assert len(owed(customer.company_id)) == 1
 
 
 def test_a_name_that_is_in_no_table_is_refused(customer):
