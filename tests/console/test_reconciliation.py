@@ -113,7 +113,7 @@ class Book:
 
     def change(self, act: str, body: dict[str, Any]) -> None:
         if act == "repair":
-            self.found["status"] = "repaired"
+            self.found["repair_error"] = None
         elif act == "resolve":
             self.found |= {"status": "resolved", "note": body["note"]}
         elif act == "assign":
@@ -174,8 +174,18 @@ def test_a_safe_break_is_repaired_by_one_click(page):
     go(page, "/operations/breaks")
     page.get_by_role("link", name="Missing here").click()
     expect(page.get_by_text("We have nothing of this.")).to_be_visible()
+    told = page.get_by_role("status").filter(has_text="It is being repaired.")
+    failed = page.get_by_text("The repair has failed: It is unknown.")
     page.get_by_role("button", name="Repair").click()
+    expect(told).to_be_visible()
+    book.found["repair_error"] = "It is unknown."
+    expect(failed).to_be_visible()
+    page.get_by_role("button", name="Repair").click()
+    expect(told).to_be_visible()
+    expect(failed).to_have_count(0)
+    book.found["status"] = "repaired"
     expect(page.get_by_role("heading", name="Missing here Repaired")).to_be_visible()
+    expect(told).to_have_count(0)
     assert book.sent[0][0] == f"breaks/{BREAK}/repair"
 
 

@@ -13,7 +13,7 @@ import { icon } from "../ui/icons.js";
 import { empty, shown } from "../ui/states.js";
 import { toast } from "../ui/toasts.js";
 import { AT, frame } from "./operations.js";
-import { button, facts, heading, listing, panel, redrawn, refocus } from "./parts.js";
+import { again, button, facts, heading, listing, panel, redrawn, refocus } from "./parts.js";
 import { named } from "./words.js";
 
 const API = "/breaks";
@@ -83,6 +83,7 @@ export const breaks = {
   title: "Breaks",
   permission: "operations",
   show(context) {
+    invalidate(["breaks"]);
     const list = breaksOf(context, {}, "Breaks");
     return { node: frame(PATH, list.form, list.rows), stop: list.stop };
   },
@@ -101,19 +102,53 @@ export const oneBreak = {
     const body = h("div", { class: "stack" });
     const draw = redrawn(body, drawnBreak);
     const drawHead = redrawn(head, (/** @type {any} */ one) => [kindText(one), " ", state(one)]);
-    const drawActs = redrawn(acts, actsOf);
-    const stop = watch(query(["breaks", id], ({ signal }) => api.get(`${API}/${id}`, { signal })), (result) => {
+    const drawActs = redrawn(acts, ({ one, isWaiting }) => actsOf(one, isWaiting, repair));
+    const waiting = again(["breaks", id]);
+    let isWaiting = false;
+    // A worker may have changed it since it was looked at.
+    invalidate(["breaks", id]);
+    const asked = query(["breaks", id], ({ signal }) => api.get(`${API}/${id}`, { signal }));
+    const stop = watch(asked, show);
+
+    async function repair() {
+      await api.post(`${API}/${id}/repair`);
+      isWaiting = true;
+      waiting.set(true);
+      invalidate(["breaks"]);
+      show(asked.get());
+      refocus();
+    }
+
+    function show(/** @type {import("../query.js").Result<any>} */ result) {
       replace(told, result.error || !result.data ? shown(result, () => null) : null);
+      // What is stale may be from before the repair was asked for, with what went wrong before.
+      if (isWaiting && !result.isStale && !mayBeUnderRepair(result.data)) {
+        isWaiting = false;
+        waiting.set(false);
+        invalidate(["breaks", "list"]);
+      }
       if (result.data) {
         context.setTitle(kindText(result.data));
         drawHead(result.data);
-        drawActs(result.data);
-        draw(result.data);
+        drawActs({ one: result.data, isWaiting });
+        draw(isWaiting ? { ...result.data, repair_error: null } : result.data);
       }
-    });
-    return { node: h("section", null, heading(head, acts, BACK), told, body), stop };
+    }
+
+    return {
+      node: h("section", null, heading(head, acts, BACK), told, body),
+      stop() {
+        waiting.set(false);
+        stop();
+      },
+    };
   },
 };
+
+/** Whether a repair that was asked for has neither mended a break nor said why it could not. */
+function mayBeUnderRepair(/** @type {any} */ one) {
+  return one.status === "open" && one.is_repairable && !one.repair_error;
+}
 
 function kindText(/** @type {any} */ { kind }) {
   return KINDS[kind] ?? words(kind);
@@ -219,22 +254,24 @@ function sides(/** @type {any} */ one) {
   ];
 }
 
-/** What can be done with a break that is open. */
-function actsOf(/** @type {any} */ one) {
+/**
+ * What can be done with a break that is open.
+ *
+ * @param {any} one
+ * @param {boolean} isWaiting for a worker to repair it
+ * @param {() => Promise<void>} repair
+ */
+function actsOf(one, isWaiting, repair) {
   if (one.status !== "open") {
     return null;
+  }
+  if (isWaiting) {
+    return h("p", { role: "status" }, h("progress", { "aria-label": "Repair" }), " It is being repaired.");
   }
   const me = session().user?.id;
   const isMine = one.owner_id === me;
   return [
-    one.is_repairable
-      ? button("check", "Repair", async () => {
-          await api.post(`${API}/${one.id}/repair`);
-          toast("It is being repaired.", { tone: "good" });
-          invalidate(["breaks"]);
-          refocus();
-        }, { class: "primary" })
-      : null,
+    one.is_repairable ? button("check", "Repair", repair, { class: "primary" }) : null,
     button("people", isMine ? "Give it up" : "Take it", async () => {
       await api.post(`${API}/${one.id}/assign`, { user_id: isMine ? null : me });
       invalidate(["breaks"]);

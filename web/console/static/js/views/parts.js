@@ -3,7 +3,7 @@
 import { api } from "../api.js";
 import { h, newId, replace } from "../dom.js";
 import { duration, status } from "../format.js";
-import { follow, query } from "../query.js";
+import { follow, invalidate, query } from "../query.js";
 import { href } from "../router.js";
 import { field, input, select } from "../ui/forms.js";
 import { icon } from "../ui/icons.js";
@@ -12,6 +12,7 @@ import { toastError } from "../ui/toasts.js";
 
 const TYPING_MS = 300;
 const SECOND_MS = 1000;
+const AGAIN_MS = 2000;
 
 /**
  * Return a view's heading with what stands beside it.
@@ -82,6 +83,23 @@ export function redrawn(node, draw) {
 export function seen({ data, error, isLoading, refetch }) {
   const { title, detail, status, requestId, isPassing } = error ?? {};
   return { data, error: error ? { title, detail, status, requestId, isPassing } : null, isLoading, refetch };
+}
+
+/** Return a switch: while it is on, what begins with the key is asked again every other second. */
+export function again(/** @type {string[]} */ key) {
+  /** @type {any} */
+  let timer = null;
+  return {
+    /** Return whether that is something new. */
+    set(/** @type {boolean} */ isOn) {
+      const isNew = isOn !== (timer !== null);
+      if (isNew) {
+        clearInterval(timer);
+        timer = isOn ? setInterval(() => invalidate(key), AGAIN_MS) : null;
+      }
+      return isNew;
+    },
+  };
 }
 
 /**

@@ -14,13 +14,12 @@ import { empty, shown } from "../ui/states.js";
 import { toast } from "../ui/toasts.js";
 import { breaksOf } from "./breaks.js";
 import { AT, frame } from "./operations.js";
-import { button, facts, heading, listing, panel, redrawn, seen } from "./parts.js";
+import { again, button, facts, heading, listing, panel, redrawn, seen } from "./parts.js";
 import { trend } from "./trend.js";
 import { named } from "./words.js";
 
 const API = "/reconciliations";
 const PATH = `${AT}/reconciliations`;
-const AGAIN_MS = 2000;
 const BACK = { path: PATH, label: "Reconciliation" };
 /** @type {Record<string, [string, string]>} */
 const STATES = { running: ["Running", "busy"], done: ["Done", "good"], failed: ["Failed", "bad"] };
@@ -118,23 +117,6 @@ export const reconciliation = {
     };
   },
 };
-
-/** Ask again every other second while something is under way. */
-function again(/** @type {string[]} */ key) {
-  /** @type {any} */
-  let timer = null;
-  return {
-    /** Return whether that is something new. */
-    set(/** @type {boolean} */ isOn) {
-      const isNew = isOn !== (timer !== null);
-      if (isNew) {
-        clearInterval(timer);
-        timer = isOn ? setInterval(() => invalidate(key), AGAIN_MS) : null;
-      }
-      return isNew;
-    },
-  };
-}
 
 function isUnderWay(/** @type {any} */ each) {
   return each.status === "running";
